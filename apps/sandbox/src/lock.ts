@@ -1,0 +1,84 @@
+/** One sandbox per data directory: a lock file naming the process, taken over when that process is gone. */
+import { closeSync, openSync, readFileSync, renameSync, unlinkSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+
+export class DirectoryInUse extends Error {
+  constructor(directory: string, pid: number) {
+    super(
+      `the data directory ${directory} is in use by another sandbox (process ${pid}); stop it or pass another --data`,
+    )
+    this.name = 'DirectoryInUse'
+  }
+}
+
+/** Returns the release function. Throws DirectoryInUse while another living process holds the directory. */
+export function lockDirectory(directory: string): () => void {
+  const file = join(directory, 'sandbox.lock')
+  const mine = `${process.pid} ${startOf(process.pid)} ${Math.random().toString(36).slice(2)}`
+  for (let attempt = 0; attempt < 20; attempt++) {
+    if (create(file, mine)) return () => release(file, mine)
+    const held = read(file)
+    if (held === null) continue
+    const pid = Number(held.split(' ')[0])
+    if (isSameProcess(pid, held.split(' ')[1] ?? '')) throw new DirectoryInUse(directory, pid)
+    removeStale(file, held)
+  }
+  throw new Error(`cannot lock ${directory}`)
+}
+
+function create(file: string, text: string): boolean {
+  try {
+    const fd = openSync(file, 'wx')
+    writeSync(fd, text)
+    closeSync(fd)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  }
+}
+
+/** Moves the file away first: if a third process renewed it meanwhile, what was moved is not what was read. */
+function removeStale(file: string, held: string): void {
+  const aside = `${file}.${process.pid}.stale`
+  try {
+    renameSync(file, aside)
+  } catch {
+    return
+  }
+  if (read(aside) === held) unlinkSync(aside)
+  else renameSync(aside, file)
+}
+
+function release(file: string, mine: string): void {
+  if (read(file) === mine) unlinkSync(file)
+}
+
+function read(file: string): string | null {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return null
+  }
+}
+
+/** A number may have been given to another process since: on Linux the start time tells. */
+function isSameProcess(pid: number, start: string): boolean {
+  if (!Number.isInteger(pid) || pid <= 0) return false
+  try {
+    process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+  const now = startOf(pid)
+  return now === 'unknown' || start === 'unknown' || now === start
+}
+
+function startOf(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? 'unknown'
+  } catch {
+    return 'unknown'
+  }
+}
