@@ -9,7 +9,7 @@ import type { ConfigInput } from './config.ts'
 import { CatalogueRowSchema } from './control.ts'
 import { DirectoryInUse } from './lock.ts'
 import { type SandboxOptions, startSandbox } from './server.ts'
-import type { CatalogueRow } from './world/world.ts'
+import type { CatalogueRow } from './world/shelf.ts'
 
 const USAGE = `usage: sandbox --data DIR [--port 0] [--host 127.0.0.1] [--seed 1] [--latency-ms 0]
                [--config FILE.json] [--catalogue FILE.csv|FILE.json] [--categories FILE.json]`

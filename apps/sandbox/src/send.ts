@@ -22,7 +22,7 @@ export function readBody(request: IncomingMessage): Promise<string> {
     })
     request.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')))
     request.on('error', reject)
-    request.on('aborted', () => reject(new Error('the request was cut off')))
+    request.on('close', () => reject(new Error('the request was cut off')))
   })
 }
 

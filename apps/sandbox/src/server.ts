@@ -18,7 +18,8 @@ import { createStats } from './stats.ts'
 import { createWaiting } from './waiting.ts'
 import { readCategories } from './world/categories.ts'
 import { fixSeed } from './world/seed.ts'
-import { type CatalogueRow, createWorld } from './world/world.ts'
+import type { CatalogueRow } from './world/shelf.ts'
+import { createWorld } from './world/world.ts'
 
 export type SandboxOptions = Readonly<{
   /** 0 = any free port. A port that is taken is replaced by a free one. */

@@ -6,7 +6,7 @@ import { hash53, type Random, randomOf } from '../random.ts'
 import type { Product } from './products.ts'
 import { POOL_SIZES, type Seller, type SellerKind, sellerOf, shownName } from './sellers.ts'
 import { partsOf, type TitleParts, type TitleStyle, writeTitle } from './titles.ts'
-import { inventedWord, tokensOf } from './words.ts'
+import { tokensOf } from './words.ts'
 
 export type Listing = Readonly<{
   legacyId: string
@@ -79,10 +79,13 @@ function draftsOf(seed: number, product: Product, random: Random): Draft[] {
   return drafts
 }
 
-function matchingSellers(seed: number, product: Product, random: Random): Set<Seller> {
-  const sellers = new Set<Seller>()
+function matchingSellers(seed: number, product: Product, random: Random): Iterable<Seller> {
+  const sellers = new Map<string, Seller>()
   const add = (kind: SellerKind, pool: string, count: number, index: () => number): void => {
-    for (let i = 0; i < count; i++) sellers.add(sellerOf(seed, kind, pool, index()))
+    for (let i = 0; i < count; i++) {
+      const seller = sellerOf(seed, kind, pool, index())
+      sellers.set(seller.key, seller)
+    }
   }
   const skewed = (size: number) => () => Math.floor(size * random.next() ** 2)
   const oneOff = (): number => random.int(0, 9)
@@ -90,7 +93,7 @@ function matchingSellers(seed: number, product: Product, random: Random): Set<Se
   add('retailer', 'retailer', random.int(0, 2), skewed(POOL_SIZES.retailer))
   add('specialist', `specialist|${specialityOf(product)}`, random.int(0, 3), skewed(POOL_SIZES.specialist))
   add('one_off', `one_off|${product.asin}`, random.int(0, 2), oneOff)
-  return sellers
+  return sellers.values()
 }
 
 function specialityOf(product: Product): string {
@@ -173,7 +176,7 @@ function finish(
   const title = draft.prefix === '' ? written : `${draft.prefix} ${parts.brand} ${parts.telling.join(' ')}`.slice(0, 80)
   const cents = priceAt(product.trueCents, draft.ratioPermille)
   const base = {
-    legacyId: String(110_000_000_000 + (hash53(id) % 380_000_000_000)),
+    legacyId: `${listingPrefix(product.asin)}${String(hash53(id) % 1_000_000).padStart(6, '0')}`,
     asin: product.asin,
     home: product.home,
     title,
@@ -221,12 +224,14 @@ export function passesDefaults(listing: Listing, priceCents: number | null): boo
   )
 }
 
+/** Leading digits of a listing's number that tell its product (and few others). */
+export const LISTING_PREFIX = 6
+
+export function listingPrefix(asin: string): string {
+  return String(110_000 + (hash53(`listing|${asin}`) % 380_000))
+}
+
 /** A price for an uploaded product that has none, so that its listings have one. */
 export function guessedCents(seed: number, asin: string): number {
   return 1000 + (hash53(`${seed}|price|${asin}`) % 5000)
-}
-
-/** A stable made-up word, used for image names and the like. */
-export function codeWord(text: string): string {
-  return inventedWord(text, 3)
 }

@@ -127,7 +127,9 @@ function titleOf(random: Random, text: string, brand: string, category: Category
   const model = `${inventedWord(`${text}|model`, 1).slice(0, 2).toUpperCase()}${random.int(100, 9899)}`
   const adjective = random.pick(ADJECTIVES)
   const material = random.pick(MATERIALS)
-  const features = [random.pick(FEATURES), random.pick(FEATURES), random.pick(USES), random.pick(SIZES)]
+  const first = random.int(0, FEATURES.length - 1)
+  const second = FEATURES[(first + random.int(1, FEATURES.length - 1)) % FEATURES.length]
+  const features = [FEATURES[first], second, random.pick(USES), random.pick(SIZES)]
   const color = random.pick(COLORS)
   const shape = random.next()
   if (shape < 0.12) return `${brand} ${line} ${noun}`

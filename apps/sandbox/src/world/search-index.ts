@@ -2,6 +2,8 @@
  * Finds products by the words their listings may carry. Listings are made only for products a query can reach, so a
  * world of a hundred thousand products costs no more than their titles.
  */
+
+import { LISTING_PREFIX, listingPrefix } from './listings.ts'
 import type { Product } from './products.ts'
 import { FILLERS, SYNONYMS, tokensOf } from './words.ts'
 
@@ -11,6 +13,8 @@ export type WordQuery = readonly (readonly string[])[]
 export type SearchIndex = Readonly<{
   add: (product: Product) => void
   byGtin: (gtin: string) => readonly Product[]
+  /** Products a listing of this number may belong to. */
+  byListing: (legacyId: string) => readonly Product[]
   /** Products with a listing that may match; at most `limit`, those whose titles the query covers best first. */
   candidates: (query: WordQuery, limit: number) => readonly Product[]
   all: () => readonly Product[]
@@ -21,17 +25,15 @@ export function createSearchIndex(): SearchIndex {
   const vocabularies: string[] = []
   const postings = new Map<string, number[]>()
   const gtins = new Map<string, Product[]>()
+  const numbers = new Map<string, Product[]>()
 
   const add = (product: Product): void => {
     const number = products.push(product) - 1
     const words = vocabularyOf(product)
     vocabularies.push(` ${[...words].join(' ')} `)
-    for (const word of words) {
-      const posting = postings.get(word)
-      if (posting) posting.push(number)
-      else postings.set(word, [number])
-    }
-    if (product.gtin !== null) gtins.set(product.gtin, [...(gtins.get(product.gtin) ?? []), product])
+    for (const word of words) push(postings, word, number)
+    if (product.gtin !== null) push(gtins, product.gtin, product)
+    push(numbers, listingPrefix(product.asin), product)
   }
 
   const candidates = (query: WordQuery, limit: number): readonly Product[] => {
@@ -52,7 +54,13 @@ export function createSearchIndex(): SearchIndex {
     return found.map((number) => products[number]).filter((product) => product !== undefined)
   }
 
-  return { add, candidates, byGtin: (gtin) => gtins.get(gtin) ?? [], all: () => products }
+  return {
+    add,
+    candidates,
+    byGtin: (gtin) => gtins.get(gtin) ?? [],
+    byListing: (legacyId) => numbers.get(legacyId.slice(0, LISTING_PREFIX)) ?? [],
+    all: () => products,
+  }
 }
 
 /** Every word a listing of the product may show, fillers apart. */
@@ -68,6 +76,12 @@ function vocabularyOf(product: Product): Set<string> {
 }
 
 const ACCESSORY_WORDS = tokensOf('Replacement Filter for Case Charger Compatible with Spare Lid')
+
+function push<T>(lists: Map<string, T[]>, key: string, item: T): void {
+  const list = lists.get(key)
+  if (list) list.push(item)
+  else lists.set(key, [item])
+}
 
 function union(lists: readonly (readonly number[])[]): readonly number[] {
   if (lists.length === 1) return lists[0] ?? []

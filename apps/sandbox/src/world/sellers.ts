@@ -43,7 +43,7 @@ export function sellerOf(seed: number, kind: SellerKind, pool: string, index: nu
     feedbackPermille: random.chance(0.01) ? null : random.chance(0.02) ? 0 : random.int(930, 1000),
     caseVaries: random.chance(0.06),
   }
-  if (cache.size < 200_000) cache.set(id, seller)
+  if (!pool.includes('|')) cache.set(id, seller)
   return seller
 }
 
@@ -63,7 +63,7 @@ function usernameOf(seed: number, pool: string, index: number): string {
 function plainName(seed: number, pool: string, index: number): string {
   const text = `${seed}|name|${pool}|${index}`
   const random = randomOf(text)
-  const root = inventedWord(text, random.int(2, 3))
+  const root = inventedWord(text, pool.includes('|') ? 3 : random.int(2, 3))
   const shape = random.next()
   if (shape < 0.3) return `${root}_${random.pick(SUFFIXES)}${random.int(1, 99)}`
   if (shape < 0.5) return `${root}.${random.pick(SUFFIXES)}${random.int(1, 99)}`
