@@ -5,7 +5,7 @@ import { type TokenSource, tokenSource } from './ebay-token.ts'
 import { failedStatus, failure, scrub, unanswered } from './failures.ts'
 import { type Exchange, exchange } from './http.ts'
 import { parseJson } from './json.ts'
-import { feedbackPermille, type Row, readUsername, recheck } from './recheck.ts'
+import { falseNone, feedbackPermille, type Row, readUsername, recheck } from './recheck.ts'
 import { type EbayErrorObject, type EbayRow, ebayErrorBody, ebayRow, ebaySearch } from './schemas.ts'
 import type {
   CallContext,
@@ -118,24 +118,36 @@ function readAnswer(answer: Answered, request: SearchRequest, charge: SearchAnsw
   const parsed = ebaySearch.safeParse(parseJson(answer.text))
   if (!parsed.success) return failure('drift', charge, 'schema', 'the search answer does not have the expected shape')
   const { total, itemSummaries, warnings } = parsed.data
-  const ignored = (warnings ?? []).map(warningText)
+  const ignoredFilters = (warnings ?? []).map(warningText)
+  const sent = itemSummaries ?? []
+  // Rows for a GTIN that eBay ignored are not about the product: they are as good as none.
   if (request.query.kind === 'gtin' && (warnings ?? []).some(ignoresGtin)) {
-    return failure(
-      'rejected',
+    return {
+      ok: true,
       charge,
-      'ebay.12022',
-      `eBay ignored the GTIN, its rows are not about it: ${ignored.join('; ')}`,
-    )
+      listings: [],
+      leftOut: sent.length === 0 ? {} : { placeholder: sent.length },
+      ignoredFilters,
+    }
   }
-  const rows = (itemSummaries ?? []).map(readRow)
   // `total` is an estimate, but 0 only when nothing matched: rows that are announced and missing are not "none".
-  if (rows.length === 0 && total > 0) {
+  if (sent.length === 0 && total > 0) {
     return failure('drift', charge, 'schema', `eBay speaks of ${total} rows and sent none`)
   }
-  if (rows.length > 0 && rows.every((row) => row === null)) {
-    return failure('drift', charge, 'schema', 'no row of the search answer has the expected shape')
-  }
-  return { ok: true, charge, ...recheck(rows, request.filters), ignoredFilters: ignored }
+  const rows = sent.map((row) => ebayRow.safeParse(row).data ?? null)
+  const checked = recheck(rows.map(readRow), request.filters)
+  const wrong = falseNone(checked, rows.length) ?? (checked.listings.length === 0 ? missingEverywhere(rows) : null)
+  if (wrong) return failure('drift', charge, 'schema', `the rows of the search answer cannot be used: ${wrong}`)
+  return { ok: true, charge, ...checked, ignoredFilters }
+}
+
+/** Fields nearly every row has, and without which no row passes. Three rows or more without one: it was renamed. */
+const USUAL_FIELDS = ['conditionId', 'buyingOptions', 'itemLocation', 'shippingOptions', 'price'] as const
+
+function missingEverywhere(rows: readonly (EbayRow | null)[]): string | null {
+  if (rows.length < 3) return null
+  const missing = USUAL_FIELDS.find((field) => rows.every((row) => row?.[field] === undefined))
+  return missing === undefined ? null : `none has ${missing}`
 }
 
 function warningText({ errorId, message, parameters }: EbayErrorObject): string {
@@ -147,10 +159,8 @@ function ignoresGtin({ errorId, parameters }: EbayErrorObject): boolean {
   return errorId === 12022 || (parameters ?? []).some(({ name }) => name === 'gtin')
 }
 
-function readRow(sent: unknown): Row | null {
-  const parsed = ebayRow.safeParse(sent)
-  if (!parsed.success) return null
-  const row = parsed.data
+function readRow(row: EbayRow | null): Row | null {
+  if (!row) return null
   const title = cleanLine(row.title)
   return {
     listingId: listingId(row),
@@ -195,7 +205,9 @@ function readError(answer: Answered, charge: SearchAnswer['charge'], account: Pr
   if (answer.status === 429 && error.errorId === 2001) {
     return { ...failed, kind: 'quota', code: 'ebay.2001', resetAt: nextPacificMidnight(new Date()) }
   }
-  return { ...failed, code: `ebay.${error.errorId}` }
+  // A wrong key pair already fails at the token. A token that was minted a moment ago and is refused all the same is eBay's fault.
+  const kind = answer.status === 401 && error.errorId === 1001 ? 'fault' : failed.kind
+  return { ...failed, kind, code: `ebay.${error.errorId}` }
 }
 
 const pacificHour = new Intl.DateTimeFormat('en-US', {

@@ -12,16 +12,19 @@ import type { Credentials, Failure } from './types.ts'
 const SCOPE = 'https://api.ebay.com/oauth/api_scope'
 const MINT_TIMEOUT_MS = 15_000
 const RENEW_AHEAD_MS = 300_000
-/** eBay's limit is 1,000 a day for the application. A process stops short of it, so that others can still start. */
-const MINTS_A_DAY = 900
-const DAY_MS = 86_400_000
+/**
+ * How many tokens may be minted because eBay refused one: 100 at once, then one every two minutes. With the regular
+ * renewals that stays under eBay's 1,000 a day for one process, also while eBay refuses tokens at random.
+ */
+const EXTRA_MINTS = 100
+const EXTRA_MINT_EVERY_MS = 120_000
 
 export type Token = Readonly<{ ok: true; value: string }>
 
 export type TokenSource = Readonly<{
   /**
    * A token that is valid for some time, or why there is none; nothing of this is ever charged. With `rejected`, a token eBay
-   * has just refused, the answer is another one. Waits no longer than `timeoutMs`.
+   * has just refused, the answer is another one, or the same once too many were refused. Waits no longer than `timeoutMs`.
    */
   get: (timeoutMs: number, rejected?: string) => Promise<Token | Failure>
 }>
@@ -44,33 +47,35 @@ export function tokenSource(baseUrl: string, credentials: Credentials): TokenSou
 function createTokenSource(baseUrl: string, credentials: Credentials): TokenSource {
   let cached: Cached | null = null
   let minting: Promise<Token | Failure> | null = null
-  let mints: number[] = []
+  let extra = EXTRA_MINTS
+  let extraAt = Date.now()
 
-  const mintOnce = async (): Promise<Token | Failure> => {
-    const now = Date.now()
-    mints = mints.filter((at) => at > now - DAY_MS)
-    const [oldest = now] = mints
-    if (mints.length >= MINTS_A_DAY) {
-      const message = `${MINTS_A_DAY} tokens were minted within a day; eBay allows 1,000`
-      return failure('quota', NOT_CHARGED, 'ebay.token_mints', message, { resetAt: new Date(oldest + DAY_MS) })
-    }
-    mints.push(now)
-    const minted = await mint(baseUrl, credentials)
-    if (!minted.ok) return minted
-    cached = minted.cached
-    return { ok: true, value: minted.cached.value }
-  }
   const mintShared = () => {
-    minting ??= mintOnce().finally(() => {
-      minting = null
-    })
+    minting ??= mint(baseUrl, credentials)
+      .then((minted): Token | Failure => {
+        if (!minted.ok) return minted
+        cached = minted.cached
+        return { ok: true, value: minted.cached.value }
+      })
+      .finally(() => {
+        minting = null
+      })
     return minting
+  }
+  const mayMintExtra = (now: number) => {
+    if (minting) return true
+    extra = Math.min(EXTRA_MINTS, extra + (now - extraAt) / EXTRA_MINT_EVERY_MS)
+    extraAt = now
+    if (extra < 1) return false
+    extra -= 1
+    return true
   }
 
   return {
     get: async (timeoutMs, rejected) => {
       const now = Date.now()
-      const current = cached !== null && cached.expiresAt > now && cached.value !== rejected ? cached : null
+      let current = cached !== null && cached.expiresAt > now ? cached : null
+      if (current?.value === rejected && mayMintExtra(now)) current = null
       if (current && current.renewAt > now) return { ok: true, value: current.value }
       const minted = await within(mintShared(), timeoutMs)
       // While the old token still lives, a failed renewal is no reason not to search.

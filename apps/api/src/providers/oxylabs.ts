@@ -41,8 +41,12 @@ function readPage(content: unknown, page: number, charge: ListAnswer['charge']):
   const parsed = oxylabsBestsellers.safeParse(content)
   if (!parsed.success) return failure('drift', charge, 'schema', 'the page was not parsed into a best-seller list')
   const { parse_status_code: code, results } = parsed.data
-  // 12004 and 12005: partly read, use what there is. 12009: no such list.
+  // 12009: no such list. 12002 and 12008: nothing of a list is there, which is what a robot check looks like to the parser.
+  // 12004 and 12005: partly read, use what there is.
   if (code === 12009) return failure('rejected', charge, 'oxylabs.12009', 'Amazon has no such best-seller list')
+  if (code === 12002 || code === 12008) {
+    return failure('blocked', charge, `oxylabs.${code}`, `the page holds no list that Oxylabs could parse (${code})`)
+  }
   if (code !== undefined && code !== null && code !== 12000 && code !== 12004 && code !== 12005) {
     return failure('drift', charge, `oxylabs.${code}`, `Oxylabs could not parse the page (${code})`)
   }

@@ -51,6 +51,16 @@ export function recheck(rows: readonly (Row | null)[], filters: SearchFilters): 
   return { listings: [...kept.values()].toSorted((a, b) => a.position - b.position), leftOut }
 }
 
+/**
+ * Why an answer without listings must not be taken for "none": rows passed every filter and named no seller, or at least half of
+ * the rows could not be read. Null when it may.
+ */
+export function falseNone({ listings, leftOut }: Checked, rowCount: number): 'no_sellers' | 'unreadable' | null {
+  if (listings.length > 0) return null
+  if (leftOut.no_seller) return 'no_sellers'
+  return leftOut.unreadable && leftOut.unreadable * 2 >= rowCount - (leftOut.placeholder ?? 0) ? 'unreadable' : null
+}
+
 function checkRow(row: Row | null, filters: SearchFilters, position: number): Listing | LeftOutReason {
   if (!row) return 'unreadable'
   const reason = reasonAgainst(row, filters)
