@@ -2,11 +2,12 @@
  * Connections and transactions. `db.query` is one statement on any connection; everything that must happen together goes
  * through `withTx`, whose `tx` is one connection inside one transaction.
  */
+import { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { AppError } from '../base/errors.ts'
-import { CommitUnknown, connectError, isConnectionError, isRetryable } from './errors.ts'
+import { CommitUnknown, connectError, isConnectionError, isRetryable, parseUrl } from './errors.ts'
 import type { Tables } from './rows.gen.ts'
 import { parsers } from './values.ts'
 
@@ -61,17 +62,8 @@ const CONNECT_TIMEOUT_MS = 10_000
  * Throws an AppError (db.url_invalid, db.unreachable, db.password_wrong, db.version_unsupported) otherwise.
  */
 export async function connect(url: string, options: ConnectOptions = {}): Promise<Db> {
-  const pool = new pg.Pool({
-    connectionString: withLibpqSslModes(url),
-    application_name: options.name ?? APPLICATION,
-    max: options.max ?? 10,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    idleTimeoutMillis: 60_000,
-    keepAlive: true,
-    types: parsers,
-    onConnect: (client) => prepare(client as pg.Client, options),
-  })
-  pool.on('error', (error) => options.onIdleError?.(error))
+  const sockets = new Set<Socket>()
+  const pool = makePool(withLibpqSslModes(url), options, sockets)
   try {
     const serverVersion = await readVersion(pool)
     return {
@@ -84,8 +76,31 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
     }
   } catch (error) {
     await pool.end()
+    // The driver leaves the socket open when it has no password to answer with.
+    for (const socket of sockets) socket.destroy()
     throw connectError(error, url)
   }
+}
+
+/** A pool whose open sockets are in `sockets`. */
+function makePool(connectionString: string, options: ConnectOptions, sockets: Set<Socket>): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString,
+    application_name: options.name ?? APPLICATION,
+    max: options.max ?? 10,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    idleTimeoutMillis: 60_000,
+    keepAlive: true,
+    types: parsers,
+    stream: () => {
+      const socket = new Socket()
+      sockets.add(socket)
+      return socket.once('close', () => sockets.delete(socket))
+    },
+    onConnect: (client) => prepare(client as pg.Client, options),
+  })
+  pool.on('error', (error) => options.onIdleError?.(error))
+  return pool
 }
 
 /** Settings of a new connection, sent as a statement because connection poolers drop startup parameters. */
@@ -119,20 +134,20 @@ async function readVersion(pool: pg.Pool): Promise<number> {
 export function withLibpqSslModes(url: string): string {
   let parsed: URL
   try {
-    parsed = new URL(url)
-  } catch (cause) {
-    throw invalidUrl('it cannot be read as a URL', cause)
+    parsed = parseUrl(url)
+    for (const part of [parsed.username, parsed.password, parsed.pathname]) decodeURIComponent(part)
+  } catch {
+    // The error holds the whole input, password included: it is not passed on.
+    throw invalidUrl('it cannot be read as a URL')
   }
   if (!/^postgres(ql)?:$/.test(parsed.protocol)) throw invalidUrl('it must begin with postgres:// or postgresql://')
   if (parsed.searchParams.has('sslmode')) parsed.searchParams.set('uselibpqcompat', 'true')
   return parsed.href
 }
 
-function invalidUrl(reason: string, cause?: unknown): AppError {
+function invalidUrl(reason: string): AppError {
   return new AppError('db.url_invalid', `DATABASE_URL is not valid: ${reason}`, {
     hint: 'Use postgresql://user:password@host:5432/database, special characters percent-encoded.',
-    // The cause of a failed URL parse holds the whole input, password included: keep its kind only.
-    ...(cause instanceof Error ? { details: { reason: cause.name } } : {}),
   })
 }
 

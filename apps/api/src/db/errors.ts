@@ -93,10 +93,15 @@ export function brokenConstraint(error: unknown): string | null {
   return constraintReasons.get(error.constraint) ?? error.constraint
 }
 
+/** `url` parsed; as in libpq, the host may be left out (`postgresql://user@/database?host=/socket/directory`). */
+export function parseUrl(url: string): URL {
+  return new URL(url.replace(/^(postgres(?:ql)?:\/\/)([^/?#]*@)?(?=[/?#]|$)/, '$1$2localhost'))
+}
+
 /** Where a connection goes, for messages: host and database, never user or password. */
 export function describeTarget(url: string): string {
   try {
-    const parsed = new URL(url)
+    const parsed = parseUrl(url)
     const host = parsed.searchParams.get('host') ?? (parsed.hostname || 'localhost')
     const port = host.startsWith('/') ? '' : `:${parsed.port || '5432'}`
     return `${host}${port}${parsed.pathname}`
