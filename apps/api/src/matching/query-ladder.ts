@@ -2,8 +2,9 @@
  * The searches for one product, surest first. eBay joins words with AND and silently cuts a query at 100 characters, so a
  * rung holds few words and never half a word. The engine tries the next rung only when the one before brought too little.
  */
+
+import { isbn13OfAsin, readGtin } from '../base/gtin.ts'
 import type { ListedProduct, SearchQuery } from '../providers/types.ts'
-import { isbn13OfAsin, readGtin } from './gtin.ts'
 import { brandWords, type TitleWord, titleWords } from './title-words.ts'
 
 /** eBay Browse `q`: longer input is cut silently. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { isbn13OfAsin, readGtin } from '../../src/matching/gtin.ts'
+import { isbn13OfAsin, readGtin } from '../../src/base/gtin.ts'
 import { ladder, MAX_QUERY_LENGTH } from '../../src/matching/query-ladder.ts'
 import type { ListedProduct } from '../../src/providers/types.ts'
 

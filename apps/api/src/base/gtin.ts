@@ -19,15 +19,20 @@ function gs1Valid(digits: string): boolean {
   return sum % 10 === 0
 }
 
+/** Whether the text is an ISBN-10 with a right check digit (weights 10 to 1, a multiple of eleven; X is ten). */
+export function isIsbn10(text: string): boolean {
+  if (!/^\d{9}[\dX]$/.test(text)) return false
+  const sum = [...text].reduce((total, digit, at) => total + (10 - at) * (digit === 'X' ? 10 : Number(digit)), 0)
+  return sum % 11 === 0
+}
+
 /**
  * The ISBN-13 of a book whose ASIN is its ISBN-10, or null: Amazon gives books published under an ISBN-10 that number
  * as ASIN, so the ASIN of a book says what its bar code is.
  */
 export function isbn13OfAsin(asin: string): string | null {
-  if (!/^\d{9}[\dX]$/.test(asin)) return null
-  const sum = [...asin].reduce((total, digit, at) => total + (10 - at) * (digit === 'X' ? 10 : Number(digit)), 0)
-  if (sum % 11 !== 0) return null
+  if (!isIsbn10(asin)) return null
   const body = `978${asin.slice(0, 9)}`
-  const weighted = [...body].reduce((total, digit, at) => total + Number(digit) * (at % 2 === 0 ? 1 : 3), 0)
-  return `${body}${(10 - (weighted % 10)) % 10}`
+  const sum = [...body].reduce((total, digit, at) => total + Number(digit) * (at % 2 === 0 ? 1 : 3), 0)
+  return `${body}${(10 - (sum % 10)) % 10}`
 }
