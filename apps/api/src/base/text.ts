@@ -66,6 +66,8 @@ export function decodeEntities(text: string): string {
  * collapsed and trimmed. Idempotent.
  */
 export function cleanLine(text: string): string {
+  // Most text is plain ASCII and clean already; a list has millions of cells.
+  if (/^(?:[!-~]+(?: [!-~]+)*)?$/.test(text)) return text
   return text
     .toWellFormed()
     .normalize('NFC')

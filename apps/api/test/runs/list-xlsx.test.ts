@@ -1,0 +1,120 @@
+import { mkdtemp, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { type ListOptions, readProductList } from '../../src/runs/product-list.ts'
+import { type SheetCell, sheetXml, workbookParts, xlsx, zip } from '../support/xlsx.ts'
+
+const folder = await mkdtemp(join(tmpdir(), 'gleaner-xlsx-'))
+let files = 0
+
+async function read(content: Buffer, options: ListOptions = {}) {
+  const path = join(folder, `list-${++files}.xlsx`)
+  await writeFile(path, content)
+  return readProductList(path, options)
+}
+
+const header = ['ASIN', 'Title', 'Price', 'UPC']
+const lamp: SheetCell[] = ['B000000001', 'Lamp', { number: '24.2' }, null]
+
+function withSheet(xml: string, more: { deflate?: boolean; claim?: number; flags?: number } = {}): Buffer {
+  const parts = workbookParts({ Products: '' })
+  return zip(parts.map((part) => (part.name.includes('sheet1') ? { ...part, data: Buffer.from(xml), ...more } : part)))
+}
+
+describe('XLSX', () => {
+  it('reads rows, with the row of the sheet as the line', async () => {
+    const list = await read(
+      xlsx([
+        [],
+        header,
+        ['b000000001', 'Fish &amp; <Chips>', { number: '24.199999999999999' }, { number: '36000291452' }],
+        [],
+        [{ number: '306406152' }, 'Book', null, null],
+        ['B000000003', 'Lamp', { number: '18.670000000000002' }, null],
+        ['B000000004', 'Lamp', 'n/a', { number: '4006381333931' }],
+        ['B5', 'Lamp', null, null],
+      ]),
+    )
+    expect(list.rows).toEqual([
+      { asin: 'B000000001', title: 'Fish & <Chips>', priceCents: 2420, rank: null, gtins: ['036000291452'] },
+      { asin: '0306406152', title: 'Book', priceCents: null, rank: null },
+      { asin: 'B000000003', title: 'Lamp', priceCents: 1867, rank: null },
+      { asin: 'B000000004', title: 'Lamp', priceCents: null, rank: null, gtins: ['4006381333931'] },
+    ])
+    expect(list.errors).toEqual([expect.objectContaining({ line: 8, column: 'asin', value: 'B5' })])
+  })
+
+  it('reads compressed archives, whatever the file is called', async () => {
+    const path = join(folder, 'list.csv')
+    const parts = workbookParts({ Products: sheetXml([header, lamp]) }).map((part) => ({ ...part, deflate: true }))
+    await writeFile(path, zip(parts))
+    expect((await readProductList(path)).rows).toHaveLength(1)
+  })
+
+  it('reads the sheet asked for', async () => {
+    const book = zip(workbookParts({ Notes: sheetXml([['hello']]), List: sheetXml([header, lamp]) }))
+    expect((await read(book, { sheet: 'List' })).rows).toHaveLength(1)
+    expect((await read(book, { sheet: 2 })).rows).toHaveLength(1)
+    const missing = expect.objectContaining({
+      code: 'input.list_invalid',
+      message: expect.stringContaining('no sheet Other'),
+    })
+    await expect(read(book, { sheet: 'Other' })).rejects.toEqual(missing)
+  })
+
+  it('refuses an empty sheet as empty', async () => {
+    await expect(read(xlsx([]))).rejects.toMatchObject({ code: 'input.list_empty' })
+    await expect(read(xlsx([header]))).rejects.toMatchObject({ code: 'input.list_empty' })
+  })
+
+  it('refuses an archive that unpacks to gigabytes, whatever it claims', async () => {
+    const size = 130 * 1024 * 1024
+    const parts = workbookParts({ Products: '' }).map((part) =>
+      part.name.includes('sheet1')
+        ? { ...part, data: Buffer.alloc(size, '<c r="A1"/>'), deflate: true, claim: 1000 }
+        : part,
+    )
+    const bomb = zip(parts)
+    expect(bomb.length).toBeLessThan(size / 100)
+    await expect(read(bomb)).rejects.toMatchObject({
+      code: 'input.list_too_large',
+      message: expect.stringContaining('128 MB'),
+    })
+  })
+
+  it.each([
+    ['columns', '<row r="1"><c r="XFD1"><v>1</v></c></row>', 'input.list_invalid'],
+    ['rows', '<row r="9999999"><c r="A9999999"><v>1</v></c></row>', 'input.list_too_large'],
+    ['rows times columns', '<row r="900000"><c r="AZ900000"><v>1</v></c></row>', 'input.list_invalid'],
+    ['rows in disguise', '<row r="&#57;99999999"><c r="A1"><v>1</v></c></row>', 'input.list_invalid'],
+    ['rows without end', '<row  spans="1" r = \'99999999999\'></row>', 'input.list_invalid'],
+  ])('refuses cells that span too many %s', async (_what, rows, code) => {
+    const xml = sheetXml([]).replace('<sheetData>', `<sheetData>${rows}`)
+    await expect(read(withSheet(xml))).rejects.toMatchObject({ code, hint: expect.any(String) })
+  })
+
+  it('does not read what the archive does not list', async () => {
+    const hidden = zip([{ name: 'xl/worksheets/sheet1.xml', data: Buffer.from('x'.repeat(1000)) }])
+    const local = hidden.subarray(0, hidden.indexOf(Buffer.from('PK\u0001\u0002', 'latin1')))
+    const good = zip(workbookParts({ Products: sheetXml([header, lamp]) }))
+    // Put before the directory, where only a reader that walks the local headers would find it.
+    const directory = good.indexOf(Buffer.from('PK\u0001\u0002', 'latin1'))
+    const mixed = Buffer.concat([good.subarray(0, directory), local, good.subarray(directory)])
+    mixed.writeUInt32LE(directory + local.length, mixed.length - 6)
+    expect((await read(mixed)).rows).toHaveLength(1)
+  })
+
+  it.each([
+    ['a protected archive', withSheet(sheetXml([header, lamp]), { flags: 1 }), 'password'],
+    ['an archive of something else', zip([{ name: 'photo.jpg', data: Buffer.from('x') }]), 'without a spreadsheet'],
+    ['a cut archive', xlsx([header, lamp]).subarray(0, 600), 'not a readable XLSX'],
+    ['a sheet that is no XML', withSheet('<worksheet><sheetData><row'), 'cannot be read'],
+    ['a beginning alone', Buffer.from('PK\u0003\u0004', 'latin1'), 'not a readable XLSX'],
+  ])('refuses %s', async (_what, content, message) => {
+    await expect(read(content)).rejects.toMatchObject({
+      code: 'input.list_invalid',
+      message: expect.stringContaining(message),
+    })
+  })
+})
