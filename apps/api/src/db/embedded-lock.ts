@@ -33,7 +33,8 @@ export async function waitExclusive(path: string, waitMs: number): Promise<FileL
 function take(path: string, sql: string): FileLock | null {
   const file = new DatabaseSync(path, { timeout: 0 })
   try {
-    file.exec(sql)
+    // Without a journal file nothing at all is written: the lock can be had on a full disk.
+    file.exec(`pragma journal_mode = memory; ${sql}`)
     return { release: () => file.isOpen && file.close() }
   } catch (error) {
     file.close()

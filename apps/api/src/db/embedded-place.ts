@@ -52,9 +52,9 @@ const LONGEST_RUN_DIR = 85
 
 /** Finds or makes the directories and binaries. Throws AppError db.embedded_failed when there are none for this machine. */
 export function preparePlace(options: PlaceOptions): Place {
-  const user = serverUser()
   const systemDir = options.systemDir ?? SYSTEM_DIR
   const wanted = resolve(options.dataDir)
+  const user = serverUser(join(wanted, 'data'))
   const base = canReach(wanted, user) ? wanted : join(systemDir, shortHash(wanted))
   makeDir(base, 0o755)
   return {
@@ -67,9 +67,14 @@ export function preparePlace(options: PlaceOptions): Place {
   }
 }
 
-/** The first of postgres and nobody that exists, when we are root; null otherwise. */
-function serverUser(): ServerUser {
+/**
+ * When we are root: whom the data belong to if there are any (an ordinary user may have started here before), else the
+ * first of postgres and nobody that exists. Null when we are not root.
+ */
+function serverUser(data: string): ServerUser {
   if (process.getuid?.() !== 0) return null
+  const owner = statSync(data, { throwIfNoEntry: false })
+  if (owner && owner.uid > 0) return { uid: owner.uid, gid: owner.gid }
   const accounts = readFileSync('/etc/passwd', 'utf8').split('\n')
   for (const name of ['postgres', 'nobody']) {
     const fields = accounts.find((line) => line.startsWith(`${name}:`))?.split(':')

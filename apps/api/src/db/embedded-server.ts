@@ -7,6 +7,7 @@ import {
   chownSync,
   closeSync,
   existsSync,
+  fchownSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -169,6 +170,7 @@ function writeOwned(place: Place, path: string, text: string): void {
 /** Null when the server is ready, else what it logged before it gave up. */
 async function startOnce(place: Place): Promise<string | null> {
   const log = openSync(place.log, 'a', 0o600)
+  if (place.user) fchownSync(log, place.user.uid, place.user.gid) // an ordinary user may start it next
   const from = statSync(place.log).size
   let child: ChildProcess
   try {
@@ -261,11 +263,17 @@ function failed(what: string, place: Place, cause: unknown): AppError {
   const { message, stderr = '' } = cause as Error & { stderr?: string }
   const text = `${stderr}\n${message}`
   if (/No space left on device|ENOSPC|Disk quota exceeded/.test(text)) return spaceError(place.base, cause)
-  const line = text.split('\n').find((candidate) => /FATAL|PANIC|error|denied|not found/i.test(candidate)) ?? message
-  return new AppError('db.embedded_failed', `the embedded PostgreSQL failed (${what}): ${line.trim()}`, {
+  return new AppError('db.embedded_failed', `the embedded PostgreSQL failed (${what}): ${lastWords(text)}`, {
     hint: `The whole story is in ${place.log}. A PostgreSQL of your own works too: set DATABASE_URL.`,
     cause,
   })
+}
+
+/** The last three lines that say something, without time stamps. */
+function lastWords(text: string): string {
+  const lines = text.split('\n').map((line) => line.replace(/^\d{4}-\S+ \S+ \S+ \[\d+\]\s+/, '').trim())
+  const telling = lines.filter((line) => line !== '' && !/starting PostgreSQL|listening on|is shut down/.test(line))
+  return telling.slice(-3).join('; ')
 }
 
 function syncDir(path: string): void {

@@ -123,7 +123,7 @@ function attempt<T>(path: string, work: () => T): T {
 function refusal(path: string, error: unknown): AppError {
   if (error instanceof AppError) return error
   const { code, message } = error as NodeJS.ErrnoException
-  if (code === 'ENOSPC') return spaceError(path, error)
+  if (code === 'ENOSPC' || /disk is full/.test(message)) return spaceError(path, error)
   return new AppError('db.embedded_failed', `cannot use ${path} for the database: ${message}`, {
     hint: 'It must be a directory this user can write to; set GLEANER_DATA_DIR to another one.',
     cause: error,
