@@ -11,19 +11,27 @@ export class DirectoryInUse extends Error {
   }
 }
 
+/** A process that was just killed may take a moment to be gone. */
+const GRACE_MS = 500
+const STEP_MS = 20
+
 /** Returns the release function. Throws DirectoryInUse while another living process holds the directory. */
 export function lockDirectory(directory: string): () => void {
   const file = join(directory, 'sandbox.lock')
   const mine = `${process.pid} ${startOf(process.pid)} ${Math.random().toString(36).slice(2)}`
-  for (let attempt = 0; attempt < 20; attempt++) {
+  const deadline = Date.now() + GRACE_MS
+  for (;;) {
     if (create(file, mine)) return () => release(file, mine)
     const held = read(file)
-    if (held === null) continue
-    const pid = Number(held.split(' ')[0])
-    if (isSameProcess(pid, held.split(' ')[1] ?? '')) throw new DirectoryInUse(directory, pid)
-    removeStale(file, held)
+    const [pid = '', start = ''] = (held ?? '').split(' ')
+    if (held !== null && !isSameProcess(Number(pid), start)) removeStale(file, held)
+    else if (Date.now() > deadline) throw new DirectoryInUse(directory, Number(pid))
+    else pause(STEP_MS)
   }
-  throw new Error(`cannot lock ${directory}`)
+}
+
+function pause(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
 
 function create(file: string, text: string): boolean {
@@ -71,13 +79,15 @@ function isSameProcess(pid: number, start: string): boolean {
     return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
   const now = startOf(pid)
-  return now === 'unknown' || start === 'unknown' || now === start
+  return now === 'unknown' || (now !== 'dead' && (start === 'unknown' || now === start))
 }
 
+/** Ticks since boot on Linux; `dead` for a process that has ended and waits to be collected by its parent. */
 function startOf(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? 'unknown'
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return fields[0] === 'Z' || fields[0] === 'X' ? 'dead' : (fields[19] ?? 'unknown')
   } catch {
     return 'unknown'
   }
