@@ -18,11 +18,12 @@ export async function* csvRows(file: CsvFile): AsyncGenerator<RawRow> {
   const decoded = decodeFile(file.path, file.encoding)
   const first = await decoded.next()
   const head = first.done === true ? '' : first.value
-  const separator = /^\s*sep=(.)\r?\n/i.exec(head)
-  const source = Readable.from(withHead(head, decoded))
+  const separator = /^\s*sep=(.)[\r\n]/i.exec(head)
+  const source = Readable.from(plainLines(head, decoded))
   const parser = source.pipe(
     parse({
       delimiter: separator?.[1] ?? guessDelimiter(head),
+      record_delimiter: '\n',
       relax_quotes: true,
       relax_column_count: true,
       max_record_size: MAX_ROW_CHARACTERS,
@@ -67,16 +68,25 @@ function quoteProblem(name: string, error: CsvError): Error {
 /** Text of a file in pieces, without its byte-order mark. */
 export async function* decodeFile(path: string, encoding: TextEncodingName): AsyncGenerator<string> {
   const decoder = new TextDecoder(encoding)
-  for await (const chunk of createReadStream(path, { end: MAX_LIST_BYTES, highWaterMark: 256 * 1024 })) {
+  for await (const chunk of createReadStream(path, { end: MAX_LIST_BYTES, highWaterMark: 64 * 1024 })) {
     yield decoder.decode(chunk as Buffer, { stream: true })
   }
   yield decoder.decode()
 }
 
-async function* withHead(head: string, rest: AsyncGenerator<string>): AsyncGenerator<Buffer> {
-  // As bytes: csv-parse would take an empty string for the end of the stream.
-  yield Buffer.from(head)
-  for await (const text of rest) if (text !== '') yield Buffer.from(text)
+/**
+ * The text as bytes (csv-parse takes an empty string for the end) with `\n` for every line end. Files put together from
+ * several sources mix them, and csv-parse takes the first for all and counts `\r\n` inside quotes as two lines.
+ */
+async function* plainLines(head: string, rest: AsyncGenerator<string>): AsyncGenerator<Buffer> {
+  let kept = head
+  for await (const text of rest) {
+    // A `\r` at the end may be half of a line end.
+    const whole = kept.endsWith('\r') ? kept.slice(0, -1) : kept
+    if (whole !== '') yield Buffer.from(whole.replace(/\r\n?/g, '\n'))
+    kept = kept.slice(whole.length) + text
+  }
+  yield Buffer.from(kept.replace(/\r\n?/g, '\n'))
 }
 
 /** The candidate the first line with text has most of, outside quotes; the comma when it has none. */

@@ -35,7 +35,8 @@ export async function safeXlsx(name: string, zip: Buffer): Promise<Buffer> {
     if (!/^(?:\[Content_Types\]\.xml|_rels\/|xl\/(?:[^/]+\.xml$|_rels\/|worksheets\/))/.test(entry.name)) continue
     const data = await unpack(name, zip, entry, left)
     left -= data.length
-    if (entry.name.startsWith('xl/worksheets/')) checkSpan(name, data)
+    // Every part: which of them is a sheet is only written in another part.
+    checkSpan(name, data)
     parts.push({ name: entry.name, data })
   }
   if (!parts.some((part) => part.name.startsWith('xl/'))) {

@@ -81,7 +81,7 @@ describe('findCategory', () => {
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         expect(['found', 'ambiguous', 'unknown']).toContain(findCategory(tree, text).kind)
       }),
-      { numRuns: 30 },
+      { numRuns: 10 },
     )
   })
 })

@@ -52,6 +52,28 @@ describe('XLSX', () => {
     expect((await readProductList(path)).rows).toHaveLength(1)
   })
 
+  it('reads shared texts, formatted ones too, and results of formulas', async () => {
+    const main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    const shared = `<sst ${main}><si><t>ASIN</t></si><si><t>Title</t></si><si><r><t>La</t></r><r><t>mp</t></r></si><si><t>B000000001</t></si></sst>`
+    const cell = (at: string, index: number) => `<c r="${at}" t="s"><v>${index}</v></c>`
+    const rows =
+      `<row r="1">${cell('A1', 0)}${cell('B1', 1)}<c r="C1" t="inlineStr"><is><t>Price</t></is></c></row>` +
+      `<row r="2">${cell('A2', 3)}${cell('B2', 2)}<c r="C2"><f>12.1*2</f><v>24.2</v></c></row>` +
+      `<row r="3"><c r="A3" t="str"><f>"B"&amp;"000000002"</f><v>B000000002</v></c>${cell('B3', 2)}<c r="C3" t="e"><v>#N/A</v></c></row>`
+    const relation =
+      '<Relationship Id="rId9" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/sharedStrings" Target="sharedStrings.xml"/></Relationships>'
+    const parts = workbookParts({ Products: sheetXml([]).replace('<sheetData>', `<sheetData>${rows}`) }).map((part) =>
+      part.name === 'xl/_rels/workbook.xml.rels'
+        ? { ...part, data: Buffer.from(part.data.toString().replace('</Relationships>', relation)) }
+        : part,
+    )
+    const list = await read(zip([...parts, { name: 'xl/sharedStrings.xml', data: Buffer.from(shared) }]))
+    expect(list.rows).toEqual([
+      { asin: 'B000000001', title: 'Lamp', priceCents: 2420, rank: null },
+      { asin: 'B000000002', title: 'Lamp', priceCents: null, rank: null },
+    ])
+  })
+
   it('reads the sheet asked for', async () => {
     const book = zip(workbookParts({ Notes: sheetXml([['hello']]), List: sheetXml([header, lamp]) }))
     expect((await read(book, { sheet: 'List' })).rows).toHaveLength(1)
