@@ -27,14 +27,29 @@ const OFFER_LINES = '.s-card__attribute-row, .s-item__detail, .s-item__details >
 /** After it come rows that match fewer words than were asked for. */
 const FEWER_WORDS = '.srp-river-answer--REWRITE_START'
 
+/** Elements open at once. Real pages stay below 100; the time of parser and selectors grows with the square of it. */
+const DEPTH_LIMIT = 3000
+const VOID_TAGS = new Set('area base br col embed hr img input link meta path source track use wbr'.split(' '))
+
 /** Reads a page. Never throws: what breaks the parser is drift. */
 export function readEbayPage(html: string): EbayPage {
   try {
+    if (nestsTooDeep(html)) return { kind: 'drift', message: 'the page is nested beyond reason' }
     // htmlparser2 instead of parse5: a third of the time, and it is the event loop's time.
     return readPage(load(html, { xml: { xmlMode: false, decodeEntities: true } }))
   } catch {
     return { kind: 'drift', message: 'the page cannot be parsed' }
   }
+}
+
+/** Counts tags without parsing: exact enough to keep a page away from the parser that would block the process for minutes. */
+function nestsTooDeep(html: string): boolean {
+  let depth = 0
+  for (const [, slash, name = ''] of html.matchAll(/<(\/?)([a-z][a-z0-9-]*)/gi)) {
+    if (slash) depth = Math.max(depth - 1, 0)
+    else if (!VOID_TAGS.has(name.toLowerCase()) && ++depth > DEPTH_LIMIT) return true
+  }
+  return false
 }
 
 function readPage($: CheerioAPI): EbayPage {

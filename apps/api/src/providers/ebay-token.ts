@@ -47,7 +47,7 @@ export function tokenSource(baseUrl: string, credentials: Credentials): TokenSou
 function createTokenSource(baseUrl: string, credentials: Credentials): TokenSource {
   let cached: Cached | null = null
   let minting: Promise<Token | Failure> | null = null
-  let extra = EXTRA_MINTS
+  let extraMs = EXTRA_MINTS * EXTRA_MINT_EVERY_MS
   let extraAt = Date.now()
 
   const mintShared = () => {
@@ -64,10 +64,10 @@ function createTokenSource(baseUrl: string, credentials: Credentials): TokenSour
   }
   const mayMintExtra = (now: number) => {
     if (minting) return true
-    extra = Math.min(EXTRA_MINTS, extra + (now - extraAt) / EXTRA_MINT_EVERY_MS)
+    extraMs = Math.min(EXTRA_MINTS * EXTRA_MINT_EVERY_MS, extraMs + Math.max(now - extraAt, 0))
     extraAt = now
-    if (extra < 1) return false
-    extra -= 1
+    if (extraMs < EXTRA_MINT_EVERY_MS) return false
+    extraMs -= EXTRA_MINT_EVERY_MS
     return true
   }
 
@@ -75,7 +75,7 @@ function createTokenSource(baseUrl: string, credentials: Credentials): TokenSour
     get: async (timeoutMs, rejected) => {
       const now = Date.now()
       let current = cached !== null && cached.expiresAt > now ? cached : null
-      if (current?.value === rejected && mayMintExtra(now)) current = null
+      if (current && current.value === rejected && mayMintExtra(now)) current = null
       if (current && current.renewAt > now) return { ok: true, value: current.value }
       const minted = await within(mintShared(), timeoutMs)
       // While the old token still lives, a failed renewal is no reason not to search.

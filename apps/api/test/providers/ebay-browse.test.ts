@@ -86,11 +86,16 @@ describe('a search', () => {
     })
   })
 
-  it('does not take rows for a GTIN that eBay ignored', async () => {
+  it('takes no row for a GTIN that eBay ignored, so that the next rung is tried', async () => {
     const warnings = [{ errorId: 12022, message: 'gtin is invalid' }]
     serve(() => ({ status: 200, body: ebayBody([ebayRow()], { warnings }) }))
     const request = { ...SEARCH, query: { kind: 'gtin', gtin: '1' } } as const
-    expect(await ebayBrowse(account()).search(request, CONTEXT)).toMatchObject({ kind: 'rejected', code: 'ebay.12022' })
+    expect(await ebayBrowse(account()).search(request, CONTEXT)).toMatchObject({
+      ok: true,
+      listings: [],
+      leftOut: { placeholder: 1 },
+      ignoredFilters: ['ebay.12022 gtin is invalid'],
+    })
   })
 
   it('does not call an answer none that speaks of rows and has no list of them', async () => {
@@ -127,14 +132,23 @@ describe('the token', () => {
     expect(server.received.filter(({ headers }) => headers['x-request-id'] === 'call-1')).toHaveLength(2)
   })
 
-  it('ends as credentials when the new one is refused too, and is not minted a third time', async () => {
+  it('ends as a fault of eBay when the new one is refused too, and is not minted a third time', async () => {
     serve(() => ({ status: 401, body: ebayErrors(1001) }))
     expect(await ebayBrowse(account()).search(SEARCH, CONTEXT)).toMatchObject({
-      kind: 'credentials',
+      kind: 'fault',
       code: 'ebay.1001',
       charge: { kind: 'not_charged' },
     })
     expect(paths()).toEqual(['token', 'search', 'token', 'search'])
+  })
+
+  it('is not minted without end while eBay refuses every one', async () => {
+    let minted = 0
+    const token = () => ({ status: 200, body: JSON.stringify({ access_token: `t${++minted}`, expires_in: 7200 }) })
+    serve(() => ({ status: 401, body: ebayErrors(1001) }), token)
+    const adapter = ebayBrowse(account())
+    for (let search = 0; search < 120; search++) await adapter.search(SEARCH, CONTEXT)
+    expect(minted).toBe(101)
   })
 
   it('is shared by searches that were refused with the same one', async () => {

@@ -82,3 +82,79 @@ export function bestsellerRow(n: number, change: Readonly<Record<string, unknown
 export function bestsellers(rows: readonly unknown[], code: number | null = 12000): Record<string, unknown> {
   return { url: 'https://www.amazon.com/x', page: 1, query: '289742', parse_status_code: code, results: rows }
 }
+
+export type CardChange = Readonly<{
+  id?: string
+  title?: string
+  price?: string
+  condition?: string
+  lines?: readonly string[]
+  seller?: readonly [name: string, feedback: string] | null
+}>
+
+/** One card of the layout since 2025. */
+export function newCard(change: CardChange = {}): string {
+  const {
+    id = '110000000001',
+    title = 'Brewster Kettle &amp; Filter',
+    price = '$19.99',
+    condition = 'Brand New',
+  } = change
+  const { lines = ['Buy It Now', 'Free delivery'], seller = ['kettle_corner', '99.2% positive (3.7K)'] } = change
+  const row = (inner: string) => `<div class=s-card__attribute-row>${inner}</div>`
+  const span = (text: string) => `<span class="su-styled-text secondary large">${text}</span>`
+  return `<li data-listingid=${id} class="s-card s-card--vertical"><div class=su-card-container__header>
+    <a class=s-card__link href=https://www.ebay.com/itm/${id}?_skw=x&hash=item1><div role=heading class=s-card__title>
+    <span>${title}</span><span class=clipped>Opens in a new window or tab</span></div></a>
+    <div class=s-card__subtitle-row><div class=s-card__subtitle>${span(condition)}</div></div></div>
+    ${row(`<span class="su-styled-text s-card__price">${price}</span>`)}${lines.map((line) => row(span(line))).join('')}
+    ${seller ? row(seller.map(span).join('')) : ''}<div class=s-card__footer><span aria-hidden=true>derosnopS</span></div></li>`
+}
+
+/** One card of the layout until 2025. */
+export function oldCard(change: CardChange = {}): string {
+  const {
+    id = '110000000001',
+    title = 'Brewster Kettle &amp; Filter',
+    price = '$19.99',
+    condition = 'Brand New',
+  } = change
+  const { lines = ['Buy It Now', 'Free shipping'], seller = ['kettle_corner', '(4,321) 99.2%'] } = change
+  return `<li class="s-item s-item__pl-on-bottom"><a class="s-item__link" href="https://www.ebay.com/itm/${id}?hash=1">
+    <div class="s-item__title"><span role="heading">${title}</span></div></a>
+    <div class="s-item__subtitle"><span class="SECONDARY_INFO">${condition}</span></div>
+    <div class="s-item__details"><span class="s-item__price">${price}</span>
+    ${lines.map((line) => `<span class="s-item__detail">${line}</span>`).join('')}
+    ${seller ? `<span class="s-item__seller-info"><span class="s-item__seller-info-text">${seller.join(' ')}</span></span>` : ''}
+    </div></li>`
+}
+
+export function resultsPage(cards: readonly string[], heading = `${cards.length} results for kettle`): string {
+  return `<!doctype html><html><head><title>Kettle for sale | eBay</title></head><body>
+    <h1 class=srp-controls__count-heading>${heading}</h1><div class="srp-river-results clearfix">
+    <ul class="srp-results srp-grid clearfix">${cards.join('')}</ul></div></body></html>`
+}
+
+export const PLACEHOLDER = newCard({ id: '123456', title: 'Shop on eBay', price: '$20.00', lines: [], seller: null })
+
+export function keepaBody(fields: Readonly<Record<string, unknown>>, tokensConsumed: number): string {
+  const envelope = { timestamp: 1, tokensLeft: 1150, refillIn: 23_456, refillRate: 20, tokenFlowReduction: 0 }
+  return JSON.stringify({ ...envelope, tokensConsumed, processingTimeInMs: 8, ...fields })
+}
+
+export function keepaProduct(n: number, change: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
+  return {
+    asin: asin(n),
+    domainId: 1,
+    productType: 0,
+    title: `Kettle &amp; filter number ${n}`,
+    brand: 'Brewster',
+    images: [{ l: '81kettle.jpg', lH: 1500, lW: 1500, m: '51kettle.jpg' }],
+    upcList: ['012345678905'],
+    eanList: ['0012345678905'],
+    gtinList: null,
+    stats: { current: [2500, 2400, -1, 17, ...Array.from({ length: 14 }, () => -1), 2420, -1] },
+    csv: null,
+    ...change,
+  }
+}
