@@ -96,7 +96,7 @@ const PARTS: readonly Part[] = [
     sql: `
       select format('CREATE POLICY %I ON %I.%I AS %s FOR %s TO %s%s%s', policyname, n.nspname, tablename, permissive, cmd,
         (select string_agg(quote_ident(role), ', ' order by role) from unnest(roles) as role),
-        format(E'\n  USING (%s)', nullif(qual, '')), format(E'\n  WITH CHECK (%s)', nullif(with_check, ''))) as line
+        E'\n  USING (' || qual || ')', E'\n  WITH CHECK (' || with_check || ')') as line
       from (select schemaname as nspname, * from pg_policies) n
       where ${IN_OWN} order by n.nspname, tablename, policyname`,
   },

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
@@ -108,13 +108,10 @@ async function user(options: EmbeddedOptions, as?: { uid: number; gid: number })
 const serverPid = (dir: string) =>
   Number(readFileSync(join(optionsIn(dir).dataDir, 'data', 'postmaster.pid'), 'utf8').split('\n')[0])
 
+/** An ended process that nobody has collected yet (a zombie) is not alive. */
 function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
+  const { stdout } = spawnSync('ps', ['-o', 'stat=', '-p', String(pid)])
+  return /^\s*[^Z\s]/.test(stdout.toString())
 }
 
 async function gone(pid: number): Promise<void> {
