@@ -1,5 +1,5 @@
 /** One sandbox per data directory: a lock file naming the process, taken over when that process is gone. */
-import { closeSync, openSync, readFileSync, renameSync, unlinkSync, writeSync } from 'node:fs'
+import { linkSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 export class DirectoryInUse extends Error {
@@ -34,15 +34,18 @@ function pause(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
 
+/** Appears with its content or not at all. */
 function create(file: string, text: string): boolean {
+  const draft = `${file}.${process.pid}`
+  writeFileSync(draft, text)
   try {
-    const fd = openSync(file, 'wx')
-    writeSync(fd, text)
-    closeSync(fd)
+    linkSync(draft, file)
     return true
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
     throw error
+  } finally {
+    unlinkSync(draft)
   }
 }
 
