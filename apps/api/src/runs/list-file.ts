@@ -94,8 +94,8 @@ const AS_XLSX_OR_CSV = 'Open it in a spreadsheet program and save it as XLSX or 
 function refuseForeign(name: string, head: Buffer): void {
   const starts = (bytes: string) => head.subarray(0, bytes.length).equals(Buffer.from(bytes, 'latin1'))
   if (starts('\u00d0\u00cf\u0011\u00e0')) {
-    // A protected XLSX is wrapped into the container of the old formats; its stream name is near the beginning.
-    const isProtected = head.includes(Buffer.from('EncryptedPackage', 'utf16le'))
+    // A protected XLSX is wrapped into the container of the old formats, with a stream of this name somewhere in it.
+    const isProtected = /\.xlsx$/i.test(name) || head.includes(Buffer.from('EncryptedPackage', 'utf16le'))
     throw isProtected
       ? invalidList(`${name} is protected with a password.`, 'Save a copy without a password, or as CSV.')
       : invalidList(`${name} is an Excel file of the old .xls kind.`, AS_XLSX_OR_CSV)

@@ -129,6 +129,7 @@ describe('XLSX', () => {
 
   it.each([
     ['a protected archive', withSheet(sheetXml([header, lamp]), { flags: 1 }), 'password'],
+    ['a protected file', Buffer.from('d0cf11e0a1b11ae1000000000000', 'hex'), 'password'],
     ['an archive of something else', zip([{ name: 'photo.jpg', data: Buffer.from('x') }]), 'without a spreadsheet'],
     ['a cut archive', xlsx([header, lamp]).subarray(0, 600), 'not a readable XLSX'],
     ['a sheet that is no XML', withSheet('<worksheet><sheetData><row'), 'cannot be read'],
