@@ -5,7 +5,7 @@ import type { Config } from './config.ts'
 import type { CounterStore } from './counters.ts'
 import type { Ebay } from './ebay/ebay.ts'
 import { json, type Reply } from './exchange.ts'
-import { type FaultDesk, FaultRuleSchema } from './faults.ts'
+import { type FaultDesk, type FaultRule, FaultRuleSchema } from './faults.ts'
 import type { Stats } from './stats.ts'
 import type { Waiting } from './waiting.ts'
 import { ladderOf, trueProducts, trueSellers } from './world/truth.ts'
@@ -53,12 +53,11 @@ const ROUTES: Readonly<Record<string, Route>> = {
   },
   'GET /sandbox/faults': ({ faults }) => json(200, { rules: faults.rules() }),
   'POST /sandbox/faults': ({ faults }, { body }) => {
-    const rules = z.union([z.array(FaultRuleSchema), z.object({ rules: z.array(FaultRuleSchema) })]).parse(body())
-    faults.set(Array.isArray(rules) ? rules : rules.rules)
+    faults.set(rulesOf(body()))
     return json(200, { rules: faults.rules() })
   },
   'POST /sandbox/faults/add': ({ faults }, { body }) => {
-    faults.add(z.array(FaultRuleSchema).parse(body()))
+    faults.add(rulesOf(body()))
     return json(200, { rules: faults.rules() })
   },
   'POST /sandbox/faults/release': ({ waiting }) => json(200, { released: waiting.release() }),
@@ -111,6 +110,12 @@ export function control(sandbox: Sandbox, method: string, path: string, query: U
     if (error instanceof SyntaxError) return json(400, { message: 'the body is not JSON' })
     throw error
   }
+}
+
+/** A list of rules, or an object with one under `rules`. */
+function rulesOf(input: unknown): FaultRule[] {
+  const rules = typeof input === 'object' && input !== null && 'rules' in input ? input.rules : input
+  return z.array(FaultRuleSchema).parse(rules)
 }
 
 function billing({ billing }: Sandbox, { query }: Request): Reply {
