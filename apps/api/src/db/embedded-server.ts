@@ -14,6 +14,7 @@ import {
   readdirSync,
   readFileSync,
   readSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
@@ -36,6 +37,8 @@ const DATABASE = 'postgres'
 /** Recovery of 2 GB of log takes well under a minute; a server silent for longer than this is not coming. */
 const START_WAIT_MS = 300_000
 const POLL_MS = 10
+/** How long processes of a killed server may take to notice and leave. */
+const LEAVING_WAIT_MS = 20_000
 const LOG_LIMIT_BYTES = 10 * 1024 * 1024
 
 /** The URL of the server's socket. */
@@ -143,13 +146,17 @@ export async function ping(place: Place): Promise<boolean> {
 export async function startServer(place: Place): Promise<void> {
   writeSettings(place)
   if (existsSync(place.log) && statSync(place.log).size > LOG_LIMIT_BYTES) renameSync(place.log, `${place.log}.1`)
-  const deadline = performance.now() + 20_000
+  const deadline = performance.now() + LEAVING_WAIT_MS
   for (;;) {
     const reason = await startOnce(place)
     if (reason === null) return
-    const leaving = /pre-existing shared memory block|still in use|could not bind Unix address/.test(reason)
-    if (!leaving && !removeForeignPidFile(place, reason)) throw failed('the server', place, new Error(reason))
-    if (performance.now() > deadline) throw failed('the server', place, new Error(reason))
+    if (/lock file "postmaster.pid" already exists/.test(reason)) {
+      // Started by a process that was killed before it saw it ready: it is ours all the same.
+      if (!serverUses(place)) removePidFile(place)
+      else if (await ping(place)) return
+    }
+    const leaving = /pre-existing shared memory block|still in use|could not bind|already exists/.test(reason)
+    if (!leaving || performance.now() > deadline) throw failed('the server', place, new Error(reason))
     await sleep(50)
   }
 }
@@ -216,23 +223,20 @@ function readPidFile(place: Place): string[] {
 
 /**
  * After a crash of the machine the pid in the file may be that of another process, and PostgreSQL then believes that it
- * is a server. Removes the file when the process is none; true when it did. (A server really using the data would still
- * be noticed: its shared memory is in use.)
+ * is a server of these data. A server's working directory is its data directory. (One that is really using the data
+ * would still be noticed without the file: its shared memory is in use.)
  */
-function removeForeignPidFile(place: Place, reason: string): boolean {
-  if (!/lock file "postmaster.pid" already exists/.test(reason)) return false
+function serverUses(place: Place): boolean {
   const pid = Number(readPidFile(place)[0])
-  if (!Number.isInteger(pid) || pid <= 1 || commandOf(pid).includes('postgres')) return false
-  rmSync(join(place.data, 'postmaster.pid'), { force: true })
-  return true
+  try {
+    return realpathSync(`/proc/${pid}/cwd`) === realpathSync(place.data)
+  } catch {
+    return process.platform !== 'linux' // no /proc: believe the file
+  }
 }
 
-function commandOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/comm`, 'utf8')
-  } catch {
-    return process.platform === 'linux' ? '' : 'postgres' // unknown elsewhere: leave the file alone
-  }
+function removePidFile(place: Place): void {
+  rmSync(join(place.data, 'postmaster.pid'), { force: true })
 }
 
 /** Stops the server if it runs and returns when it is gone; clients still connected are sent away. */

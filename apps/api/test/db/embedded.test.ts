@@ -241,6 +241,21 @@ describe('recovery', () => {
     expect(isAlive(other.pid ?? 0)).toBe(true)
   })
 
+  it('takes over a server whose starter was killed before it was ready', async () => {
+    const dir = usedCheckout()
+    const place = preparePlace(optionsIn(dir))
+    const first = await openEmbedded(optionsIn(dir))
+    await run(first.url, 'create table t as select generate_series(1, 300000) as n')
+    process.kill(serverPid(dir), 'SIGKILL') // so that the next start has something to recover
+    const child = spawn(process.execPath, [USER_PROGRAM, JSON.stringify(optionsIn(dir))], { stdio: 'ignore' })
+    while (!existsSync(join(place.data, 'postmaster.pid')) || !isAlive(serverPid(dir))) await sleep(1)
+    child.kill('SIGKILL')
+    const next = await openEmbedded(optionsIn(dir))
+    expect(await run(next.url, 'select count(*) as n from t')).toEqual([{ n: 300_000 }])
+    await next.close()
+    await first.close()
+  })
+
   it('never takes an interrupted initdb for a database', async () => {
     const dir = checkout()
     const { base } = preparePlace(optionsIn(dir))
