@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { categoryPath, loadCategories } from '../../src/runs/categories.ts'
+import { categoryPath, checkCategories, loadCategories } from '../../src/runs/categories.ts'
 import { type CategoryChoice, findCategory, requireCategory, searchCategories } from '../../src/runs/find-category.ts'
 
 const tree = await loadCategories()
@@ -50,6 +50,20 @@ describe('findCategory', () => {
     const answer = findCategory(tree, text)
     expect(answer.kind).toBe('ambiguous')
     expect(answer.kind === 'ambiguous' && keys(answer.candidates).sort()).toEqual(candidates)
+  })
+
+  it('asks when a name is also the slug of another department', () => {
+    const department = (slug: string, name: string) => ({ key: slug, id: slug, name, parentId: null, slug, level: 0 })
+    const rows = checkCategories([department('music', 'Tunes'), department('sound', 'Music')])
+    const small = { rows, byKey: new Map(rows.map((row) => [row.key, row])), source: 'test' }
+    const answer = findCategory(small, 'Music')
+    expect(answer.kind === 'ambiguous' && keys(answer.candidates)).toEqual(['sound', 'music'])
+    expect(findCategory(small, 'music')).toMatchObject({ kind: 'found', category: { key: 'music' } })
+  })
+
+  it('takes every step of a path seriously', () => {
+    expect(findCategory(tree, 'Dogs > Electronics > Food').kind).toBe('unknown')
+    expect(findCategory(tree, 'Food > Dogs').kind).toBe('unknown')
   })
 
   it('names the candidates by path', () => {

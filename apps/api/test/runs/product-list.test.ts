@@ -90,6 +90,14 @@ describe('CSV', () => {
     expect(list.errors.map(({ line }) => line)).toEqual([30_002])
   })
 
+  it('counts a line end that is cut between two reads once', async () => {
+    const start = 'asin,title,price\r\nB000000001,'
+    for (const bytes of [64 * 1024, 128 * 1024]) {
+      const list = await read(`${start}${'x'.repeat(bytes - start.length - 3)},1\r\nB1,Lamp,1`)
+      expect(list.errors.map(({ line }) => line)).toEqual([3])
+    }
+  })
+
   it('reads short and long rows', async () => {
     const list = await read('asin,title,price\nB000000001,Lamp\nB000000002,Lamp,1,extra,cells')
     expect(list.rows.map((row) => row.priceCents)).toEqual([null, 100])
