@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
-    include: ['apps/**/test/**/*.test.ts', 'scripts/**/*.test.ts'],
+    include: ['apps/**/test/**/*.test.ts'],
     globalSetup: ['apps/api/test/support/postgres.ts'],
     reporters: ['default', './scripts/vitest-summary-reporter.ts'],
     // A process per file: tests kill, fork and open files as the program does.

@@ -57,7 +57,8 @@ export async function migrate(db: Db, options: MigrateOptions = {}): Promise<str
     }
     return pendingFiles.map((file) => file.name)
   } finally {
-    // Closing the connection gives the lock back, also when the server is in trouble.
+    // The connection is closed because of its settings; that alone would give the lock back too, but a moment later.
+    await client.query('select pg_advisory_unlock_all()').catch(() => {})
     client.release(true)
   }
 }
