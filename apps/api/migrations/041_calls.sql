@@ -14,7 +14,8 @@
 CREATE TABLE collection_calls (
   id uuid PRIMARY KEY,
   run_id uuid NOT NULL REFERENCES collection_runs(id) ON DELETE CASCADE,
-  account_id uuid NOT NULL REFERENCES provider_accounts(id) ON DELETE RESTRICT,
+  -- One of the two accounts of the run, whose foreign keys keep the account from being deleted.
+  account_id uuid NOT NULL,
   item_id uuid REFERENCES collection_items(id) ON DELETE CASCADE,
   category_id uuid REFERENCES collection_run_categories(id) ON DELETE CASCADE,
   worker_id uuid NOT NULL,
@@ -48,7 +49,6 @@ COMMENT ON COLUMN collection_calls.lease_until IS 'After this moment, or when it
 COMMENT ON COLUMN collection_calls.request IS 'What was asked: query, window, rung, or category and step.';
 
 CREATE INDEX idx_collection_calls_run_id ON collection_calls(run_id);
-CREATE INDEX idx_collection_calls_account_id ON collection_calls(account_id);
 CREATE INDEX idx_collection_calls_item_id ON collection_calls(item_id) WHERE item_id IS NOT NULL;
 CREATE INDEX idx_collection_calls_category_id ON collection_calls(category_id) WHERE category_id IS NOT NULL;
 CREATE INDEX idx_collection_calls_held ON collection_calls(run_id, lease_until) WHERE state = 'held';
@@ -91,36 +91,39 @@ CREATE TRIGGER collection_calls_inserted AFTER INSERT ON collection_calls
 -- ============================================================================
 -- 3. Bookings
 -- ============================================================================
+CREATE FUNCTION gleaner_call_illegal() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+BEGIN
+  IF NEW.state <> OLD.state THEN
+    RAISE EXCEPTION 'a call cannot go from % to %', OLD.state, NEW.state USING ERRCODE = 'GL002';
+  END IF;
+  RAISE EXCEPTION 'what a call is, and its booked money, never change' USING ERRCODE = 'GL003';
+END
+$$;
+
+CREATE TRIGGER collection_calls_illegal BEFORE UPDATE ON collection_calls
+  FOR EACH ROW WHEN (
+    NOT (NEW.state = OLD.state OR OLD.state = 'held'
+      OR (OLD.state = 'suspect' AND NEW.state IN ('settled', 'released')))
+    OR (NEW.state = OLD.state AND NEW.charge_micros IS DISTINCT FROM OLD.charge_micros)
+    OR NEW.id <> OLD.id OR NEW.run_id <> OLD.run_id OR NEW.account_id <> OLD.account_id
+    OR NEW.item_id IS DISTINCT FROM OLD.item_id OR NEW.category_id IS DISTINCT FROM OLD.category_id
+    OR NEW.hold_micros <> OLD.hold_micros OR NEW.epoch <> OLD.epoch OR NEW.held_at <> OLD.held_at)
+  EXECUTE FUNCTION gleaner_call_illegal();
+
 CREATE FUNCTION gleaner_calls_updated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
-DECLARE
-  illegal text;
 BEGIN
-  SELECT CASE
-      WHEN n.state <> o.state THEN format('a call cannot go from %s to %s', o.state, n.state)
-      ELSE 'what a call is, and its booked money, never change'
-    END INTO illegal
-  FROM before o LEFT JOIN after n ON n.id = o.id
-  WHERE n.id IS NULL
-    OR (n.run_id, n.account_id, n.item_id, n.category_id, n.hold_micros, n.epoch)
-       IS DISTINCT FROM (o.run_id, o.account_id, o.item_id, o.category_id, o.hold_micros, o.epoch)
-    OR (n.state = o.state AND n.charge_micros IS DISTINCT FROM o.charge_micros)
-    OR (n.state <> o.state AND NOT (o.state = 'held' OR (o.state = 'suspect' AND n.state IN ('settled', 'released'))))
-  LIMIT 1;
-  IF illegal IS NOT NULL THEN
-    RAISE EXCEPTION '%', illegal USING ERRCODE = 'GL002';
-  END IF;
-
   UPDATE collection_runs r SET
-    spent_micros = spent_micros + d.spent,
-    actual_cost_cents = ceil((spent_micros + d.spent) / 10000.0),
-    held_micros = held_micros + d.held,
-    suspect_micros = suspect_micros + d.suspect,
-    breach_micros = breach_micros + d.breach,
-    held_calls = held_calls + d.held_calls,
-    settled_calls = settled_calls + d.settled_calls,
-    released_calls = released_calls + d.released_calls,
-    suspect_calls = suspect_calls + d.suspect_calls
+    spent_micros = r.spent_micros + d.spent,
+    actual_cost_cents = ceil((r.spent_micros + d.spent) / 10000.0),
+    held_micros = r.held_micros + d.held,
+    suspect_micros = r.suspect_micros + d.suspect,
+    breach_micros = r.breach_micros + d.breach,
+    held_calls = r.held_calls + d.held_calls,
+    settled_calls = r.settled_calls + d.settled_calls,
+    released_calls = r.released_calls + d.released_calls,
+    suspect_calls = r.suspect_calls + d.suspect_calls
   FROM (
     SELECT run_id,
       coalesce(sum(sign * charge_micros) FILTER (WHERE state = 'settled'), 0)::bigint AS spent,

@@ -40,23 +40,23 @@ GRANT SELECT ON sightings TO service_role;
 -- 3. Members
 -- ============================================================================
 CREATE POLICY collection_settings_member_read ON collection_settings
-  FOR SELECT TO authenticated USING (is_member(org_id));
+  FOR SELECT TO authenticated USING (org_id IN (SELECT member_org_ids()));
 CREATE POLICY collection_runs_member_read ON collection_runs
-  FOR SELECT TO authenticated USING (is_member(org_id));
+  FOR SELECT TO authenticated USING (org_id IN (SELECT member_org_ids()));
 CREATE POLICY sellers_member_read ON sellers
-  FOR SELECT TO authenticated USING (is_member(org_id));
+  FOR SELECT TO authenticated USING (org_id IN (SELECT member_org_ids()));
 CREATE POLICY collection_items_member_read ON collection_items
   FOR SELECT TO authenticated
-  USING (EXISTS (SELECT FROM collection_runs r WHERE r.id = run_id AND is_member(r.org_id)));
+  USING (EXISTS (SELECT FROM collection_runs r WHERE r.id = run_id AND r.org_id IN (SELECT member_org_ids())));
 CREATE POLICY collection_run_categories_member_read ON collection_run_categories
   FOR SELECT TO authenticated
-  USING (EXISTS (SELECT FROM collection_runs r WHERE r.id = run_id AND is_member(r.org_id)));
+  USING (EXISTS (SELECT FROM collection_runs r WHERE r.id = run_id AND r.org_id IN (SELECT member_org_ids())));
 CREATE POLICY collection_calls_member_read ON collection_calls
   FOR SELECT TO authenticated
-  USING (EXISTS (SELECT FROM collection_runs r WHERE r.id = run_id AND is_member(r.org_id)));
+  USING (EXISTS (SELECT FROM collection_runs r WHERE r.id = run_id AND r.org_id IN (SELECT member_org_ids())));
 CREATE POLICY collection_events_member_read ON collection_events
   FOR SELECT TO authenticated
-  USING (EXISTS (SELECT FROM collection_runs r WHERE r.id = run_id AND is_member(r.org_id)));
+  USING (EXISTS (SELECT FROM collection_runs r WHERE r.id = run_id AND r.org_id IN (SELECT member_org_ids())));
 CREATE POLICY collection_category_products_member_read ON collection_category_products
   FOR SELECT TO authenticated
   USING (EXISTS (SELECT FROM collection_run_categories c WHERE c.id = category_id));

@@ -1,0 +1,219 @@
+/**
+ * Book: what searches brought. Result, money, counters, checkpoint and event commit together or not at all, many calls
+ * in one transaction.
+ */
+import { type Micros, ZERO } from '../base/money.ts'
+import type { Tx } from '../db/client.ts'
+import { bookCalls, type CallBooking, lockUnbookedCalls } from '../ledger/book.ts'
+import { readSellerName, type SellerName } from '../matching/normalise.ts'
+import type { Listing, SearchAnswer } from '../providers/types.ts'
+import { bookItems, type ItemBooking, type ItemChange, lockEffectiveItems } from '../runs/items.ts'
+import type { RunSnapshot } from '../runs/snapshot.ts'
+import type { KnownSellers } from '../sellers/known.ts'
+import {
+  type Evidence,
+  type RecordedSeller,
+  recordEvidence,
+  recordSellers,
+  recordSellersInRun,
+  type SeenSeller,
+  type SellerProof,
+} from '../sellers/record.ts'
+import { type BookedFacts, closeBooking } from './close-booking.ts'
+import { type Consequence, consequenceOfAnswer, consequenceOfFailure, type RunFate } from './consequences.ts'
+
+/** A search that has come to an end, whatever end. */
+export type FinishedSearch = Readonly<{
+  callId: string
+  itemId: string
+  epoch: number
+  attempt: number
+  rung: number
+  /** Number of rungs this product has. */
+  rungs: number
+  answer: SearchAnswer
+  durationMs: number
+}>
+
+/** A search that brought fewer listings than this goes on to the next rung, when there is one and the budget allows. */
+export const ENOUGH_LISTINGS = 3
+
+export type Booked = Readonly<{
+  run: RunSnapshot
+  fates: readonly RunFate[]
+  /** Sellers that are on the list and in the run once this booking is committed. */
+  recorded: readonly RecordedSeller[]
+}>
+
+export type BookingOptions = Readonly<{
+  /** Products that found too little may try their next rung. */
+  mayClimb: boolean
+  /** Sellers earlier bookings of this lane recorded: they are not asked for again. */
+  known: KnownSellers
+}>
+
+type Judged = Readonly<{ search: FinishedSearch; consequence: Consequence; listings: readonly Listing[] }>
+
+/**
+ * Books finished searches of one run. Afterwards every call is settled, released or suspect; every item whose epoch still
+ * matched has moved on; the sellers and their evidence are stored; one event tells of it. Returns the run as it stands at
+ * this commit and what the outcomes mean for it.
+ */
+export async function bookSearches(
+  tx: Tx,
+  run: Readonly<{ id: string; orgId: string }>,
+  searches: readonly FinishedSearch[],
+  options: BookingOptions,
+): Promise<Booked> {
+  // A call that is settled or released was booked before: by this very booking, when the answer to its COMMIT was lost.
+  const unbooked = await lockUnbookedCalls(
+    tx,
+    searches.map((search) => search.callId),
+  )
+  const judged = searches.filter((search) => unbooked.has(search.callId)).map(judge)
+  const effective = await lockEffectiveItems(tx, searches)
+  const sightings = gather(judged.filter((one) => effective.has(one.search.itemId) && one.listings.length > 0))
+
+  const ids = new Map<string, string>()
+  const unknown: NewInBooking[] = []
+  for (const seller of sightings.sellers.values()) {
+    const id = options.known.find(seller.key)
+    if (id === undefined) unknown.push(seller)
+    else ids.set(seller.key, id)
+  }
+  const recorded = await recordSellers(tx, run.orgId, run.id, unknown)
+  for (const { key, id } of recorded.values()) ids.set(key, id)
+  await recordEvidence(
+    tx,
+    sightings.searches.map((search) => toEvidence(search, ids)),
+  )
+  await recordSellersInRun(
+    tx,
+    run.id,
+    unknown.map((seller) => ({
+      ...seller,
+      id: idOf(ids, seller.key),
+      isNew: recorded.get(seller.key)?.isNew ?? false,
+    })),
+  )
+  await bookItems(
+    tx,
+    judged.map((one) => itemBooking(one, effective.has(one.search.itemId), options.mayClimb)),
+  )
+  const booked = await bookCalls(tx, judged.map(callBooking))
+
+  const snapshot = await closeBooking(tx, run.id, facts(judged, booked.size))
+  const fates = judged.map((one) => one.consequence.run)
+  return { run: snapshot, fates, recorded: [...recorded.values()] }
+}
+
+function judge(search: FinishedSearch): Judged {
+  const { answer } = search
+  if (!answer.ok) {
+    const consequence = consequenceOfFailure(answer, search.attempt, new Date(), Math.random())
+    return { search, consequence, listings: [] }
+  }
+  const outcome = answer.listings.length > 0 ? 'found' : 'none'
+  return { search, consequence: consequenceOfAnswer(answer.charge, outcome), listings: answer.listings }
+}
+
+type NewInBooking = SeenSeller & { parentItemId: string; listings: number }
+
+type Gathered = {
+  /** Sellers of the whole batch, once each, with the product that brought them first. */
+  sellers: Map<string, NewInBooking>
+  searches: { search: FinishedSearch; bySeller: Map<string, SellerProof> }[]
+}
+
+function gather(found: readonly Judged[]): Gathered {
+  const gathered: Gathered = { sellers: new Map(), searches: [] }
+  const names = new Map<string, SellerName | null>()
+  for (const { search, listings } of found) {
+    const bySeller = new Map<string, SellerProof>()
+    for (const listing of listings) {
+      const { username, feedbackScore, feedbackPermille } = listing.seller
+      const name = nameOf(username, names)
+      if (!name) continue
+      const key = name.normalizedName
+      const row = [listing.listingId, listing.title, listing.priceCents, listing.position] as const
+      const proof = bySeller.get(key)
+      if (proof) (proof[2] as (typeof row)[]).push(row)
+      else bySeller.set(key, [feedbackScore, feedbackPermille, [row]])
+      const seller = gathered.sellers.get(key)
+      if (seller) {
+        seller.listings += 1
+        continue
+      }
+      const { displayName } = name
+      const first = { key, displayName, feedbackScore, feedbackPermille, parentItemId: search.itemId, listings: 1 }
+      gathered.sellers.set(key, first)
+    }
+    gathered.searches.push({ search, bySeller })
+  }
+  return gathered
+}
+
+/** Names repeat within a batch, and Unicode folding costs more than a look-up. */
+function nameOf(username: string, names: Map<string, SellerName | null>): SellerName | null {
+  let name = names.get(username)
+  if (name === undefined) names.set(username, (name = readSellerName(username)))
+  return name
+}
+
+function toEvidence({ search, bySeller }: Gathered['searches'][number], ids: ReadonlyMap<string, string>): Evidence {
+  const { itemId, rung, callId } = search
+  return {
+    itemId,
+    rung,
+    callId,
+    sellerIds: [...bySeller.keys()].map((key) => idOf(ids, key)),
+    proofs: [...bySeller.values()],
+  }
+}
+
+function idOf(ids: ReadonlyMap<string, string>, key: string): string {
+  const id = ids.get(key)
+  if (id === undefined) throw new Error(`seller ${key} was recorded but not returned`)
+  return id
+}
+
+function itemBooking({ search, consequence, listings }: Judged, takesEffect: boolean, mayClimb: boolean): ItemBooking {
+  const costMicros: Micros = consequence.money.chargeMicros ?? ZERO
+  const change = takesEffect ? itemChange(search, consequence, listings.length, mayClimb) : null
+  return { itemId: search.itemId, costMicros, change }
+}
+
+function itemChange(search: FinishedSearch, consequence: Consequence, listings: number, mayClimb: boolean): ItemChange {
+  const { item } = consequence
+  const nextRung: ItemChange = { status: 'pending', rung: search.rung + 1, attempt: 0, delayMs: 0 }
+  const hasNext = search.rung < search.rungs
+  if (item.kind === 'answered') {
+    if (listings < ENOUGH_LISTINGS && hasNext && mayClimb) return nextRung
+    return { status: 'completed', outcome: listings > 0 ? 'found' : 'none' }
+  }
+  const { code, message } = search.answer.ok ? { code: '', message: '' } : search.answer
+  if (item.kind === 'retry') {
+    const attempt = item.counts ? search.attempt : search.attempt - 1
+    return { status: 'pending', rung: search.rung, attempt, delayMs: item.delayMs, code, message }
+  }
+  // A query refused as invalid is no reason not to ask with the next one.
+  if (item.outcome === 'rejected' && hasNext && mayClimb) return nextRung
+  return { status: 'failed', outcome: item.outcome, code, message }
+}
+
+function callBooking({ search, consequence }: Judged): CallBooking {
+  const failure = search.answer.ok ? null : search.answer
+  return {
+    callId: search.callId,
+    ...consequence.money,
+    outcome: consequence.outcome,
+    ...(failure ? { errorCode: failure.code, errorMessage: failure.message } : {}),
+    durationMs: Math.round(search.durationMs),
+  }
+}
+
+function facts(judged: readonly Judged[], booked: number): BookedFacts {
+  const outcomes: Record<string, number> = {}
+  for (const { consequence } of judged) outcomes[consequence.outcome] = (outcomes[consequence.outcome] ?? 0) + 1
+  return { calls: booked, outcomes }
+}

@@ -1,0 +1,133 @@
+/** The booking loop of a lane: writes down what came back, and acts on what it means for the run. */
+import { withTxRetry } from '../db/client.ts'
+import { CommitUnknown, isConnectionError } from '../db/errors.ts'
+import type { RunSnapshot } from '../runs/snapshot.ts'
+import { type Booked, bookSearches, type FinishedSearch } from './book.ts'
+import { bookListStep, type FinishedStep } from './book-list.ts'
+import { mayClimb } from './claim.ts'
+import type { RunFate } from './consequences.ts'
+import { hasUnbooked, type Lane, throughOutages } from './lane.ts'
+import { failRun, pauseRun } from './run-acts.ts'
+
+/** One booking takes at most this many searches, so that its transaction stays short. */
+const BATCH_MOST = 400
+const WAIT_MS = 1_000
+
+/**
+ * Two bookings at a time: while one holds the run's row, the other writes sellers and evidence. Measured in bench/engine;
+ * a third gains nothing, since the last part of every booking waits for the run's row.
+ */
+export const BOOKING_LOOPS = 1
+
+/** Books until the lane is closing and everything it sent is booked. A lane runs BOOKING_LOOPS of these. */
+export async function bookingLoop(lane: Lane): Promise<void> {
+  for (;;) {
+    const step = lane.finished.steps.shift()
+    if (step) await bookStep(lane, step)
+    else if (lane.finished.searches.length > 0) await bookBatch(lane)
+    else if (lane.closing && !hasUnbooked(lane)) return
+    else await lane.bookWake.wait(WAIT_MS)
+  }
+}
+
+async function bookStep(lane: Lane, step: FinishedStep): Promise<void> {
+  lane.booking.add(step.callId)
+  countMisses(lane, [step])
+  const booked = await throughOutages(lane, () => withTxRetry(lane.db, (tx) => bookListStep(tx, lane.run, step)))
+  if (booked) await act(lane, booked, 'list')
+  doneWith(lane, [step])
+}
+
+async function bookBatch(lane: Lane): Promise<void> {
+  const batch = lane.finished.searches.splice(0, BATCH_MOST)
+  for (const search of batch) lane.booking.add(search.callId)
+  countMisses(lane, batch)
+  for (const booked of await bookWhole(lane, batch)) await act(lane, booked, 'search')
+  doneWith(lane, batch)
+}
+
+function doneWith(lane: Lane, calls: readonly Readonly<{ callId: string }>[]): void {
+  for (const { callId } of calls) lane.booking.delete(callId)
+  lane.claimWake.notify()
+  if (lane.closing) lane.bookWake.notify()
+}
+
+/** Counts calls in a row that ended without an answer through the provider's or the network's fault. */
+function countMisses(lane: Lane, calls: readonly (FinishedSearch | FinishedStep)[]): void {
+  for (const { answer } of calls) {
+    if (answer.ok) lane.misses = 0
+    else if (answer.kind === 'fault' || answer.kind === 'unreachable' || answer.kind === 'lost') lane.misses += 1
+  }
+}
+
+/**
+ * Books a batch in one transaction. When a single answer carries something the database refuses, the batch is booked
+ * one by one, and the answer that cannot be stored is booked as drift: paid for, and kept apart from none.
+ */
+async function bookWhole(lane: Lane, batch: readonly FinishedSearch[]): Promise<Booked[]> {
+  const options = { mayClimb: mayClimb(lane), known: lane.knownSellers }
+  const book = async (searches: readonly FinishedSearch[]): Promise<Booked> => {
+    const booked = await throughOutages(lane, () =>
+      withTxRetry(lane.db, (tx) => bookSearches(tx, lane.run, searches, options)),
+    )
+    lane.knownSellers.remember(booked.recorded)
+    return booked
+  }
+  try {
+    return [await book(batch)]
+  } catch (error) {
+    if (error instanceof CommitUnknown || isConnectionError(error)) throw error
+    lane.log('a booking was refused, booking one by one', { error: String(error), calls: batch.length })
+  }
+  const booked: Booked[] = []
+  for (const search of batch) {
+    booked.push(await book([search]).catch((error: unknown) => book([unstorable(search, error)])))
+  }
+  return booked
+}
+
+function unstorable(search: FinishedSearch, error: unknown): FinishedSearch {
+  const message = `The answer could not be stored: ${error instanceof Error ? error.message : String(error)}`
+  const { charge } = search.answer
+  return { ...search, answer: { ok: false, kind: 'drift', charge, code: 'unstorable', message } }
+}
+
+/** So many calls in a row without an answer, and the provider is in trouble: pause rather than burn attempts. */
+const MISSES_MOST = 20
+const PROBE_AFTER_MS = 60_000
+
+/** Carries out what the outcomes of a booking mean for the run. */
+async function act(lane: Lane, booked: Booked, side: 'search' | 'list'): Promise<void> {
+  const before = lane.run
+  lane.run = booked.run
+  for (const fate of booked.fates) {
+    if (fate.kind === 'wait') {
+      lane.waitUntil[side] = Math.max(lane.waitUntil[side], performance.now() + fate.delayMs)
+    }
+  }
+  if (booked.run.status !== 'running') return
+  const stop = stopOf(lane, before, booked)
+  if (!stop) return
+  await throughOutages(lane, async () => {
+    if (stop.kind === 'fail') await failRun(lane.db, lane.run.id, stop.reason)
+    else await pauseRun(lane.db, lane.run.id, stop)
+  })
+  lane.misses = 0
+  lane.closing = true
+}
+
+type Stop = Extract<RunFate, { kind: 'fail' }> | (Parameters<typeof pauseRun>[2] & { kind: 'pause' })
+
+function stopOf(lane: Lane, before: RunSnapshot, booked: Booked): Stop | null {
+  const asked = booked.fates.find((fate) => fate.kind === 'fail') ?? booked.fates.find((fate) => fate.kind === 'pause')
+  if (asked) return asked
+  const { run } = booked
+  if (run.breachMicros > before.breachMicros) {
+    const over = run.breachMicros - before.breachMicros
+    const note = `The provider charged ${over} micro-dollars more than its listed price.`
+    return { kind: 'pause', reason: 'provider', resumeAt: null, note }
+  }
+  if (lane.misses < MISSES_MOST) return null
+  const note = `${lane.misses} calls in a row came back without an answer.`
+  return { kind: 'pause', reason: 'provider', resumeAt: new Date(Date.now() + PROBE_AFTER_MS), note }
+}

@@ -1,0 +1,157 @@
+/** The claiming loop of a lane: takes what can be sent now, holds the money for it, and sends it. */
+import { timesMicros } from '../base/money.ts'
+import { withTxRetry } from '../db/client.ts'
+import { releaseUnsent } from '../ledger/book.ts'
+import {
+  type ClaimedCategory,
+  type ClaimedItem,
+  claimCategories,
+  claimItems,
+  waitingCategories,
+} from '../ledger/claim.ts'
+import { buildFilters } from '../matching/filters.ts'
+import type { ListAnswer, SearchAnswer } from '../providers/types.ts'
+import { hasUnbooked, knownCalls, type Lane, throughOutages } from './lane.ts'
+import { settleIdleRun } from './settle-idle-run.ts'
+
+/** One claim takes at most this many products: measured in bench/engine, larger slices gain nothing. */
+const SLICE_MOST = 500
+/** Rows asked of a search. One call costs the same whatever the limit; 200 is eBay's most. */
+const SEARCH_LIMIT = 200
+/** A lease outlives the call's own time limit by this much, ms: the time a finished call may wait for its booking. */
+const LEASE_MARGIN_MS = 30_000
+const LIST_TIMEOUT_MS = 180_000
+/** How long an idle lane waits before it looks again: other workers and operators change the run meanwhile. */
+const IDLE_MS = 200
+
+/** Claims and sends until the lane closes. */
+export async function claimingLoop(lane: Lane): Promise<void> {
+  while (!lane.closing) {
+    const sent = (await takeListSteps(lane)) + (await takeSearches(lane))
+    if (sent > 0) continue
+    if (!hasUnbooked(lane)) await settleIdleRun(lane)
+    if (!lane.closing) await lane.claimWake.wait(IDLE_MS)
+  }
+  lane.bookWake.notify()
+}
+
+async function takeSearches(lane: Lane): Promise<number> {
+  const { search, inFlight, finished, booking } = lane
+  // Finished calls that wait for their booking hold slots too, or a slow database would be buried in answers.
+  const unbooked = finished.searches.length + booking.size
+  const free = Math.min(search.maxInFlight - inFlight.searches.size, 2 * search.maxInFlight - unbooked, SLICE_MOST)
+  if (free <= 0 || performance.now() < lane.waitUntil.search || lane.run.pendingItems === 0) return 0
+  const claim = {
+    runId: lane.run.id,
+    workerId: lane.workerId,
+    accountId: search.id,
+    slots: free,
+    priceMicros: lane.searchPrice,
+    leaseMs: search.adapter.timeoutMs + LEASE_MARGIN_MS,
+  }
+  const claimed = await throughOutages(
+    lane,
+    () => withTxRetry(lane.db, (tx) => claimItems(tx, claim)),
+    () => giveBackUnsent(lane),
+  )
+  for (const item of claimed) void sendSearch(lane, item)
+  return claimed.length
+}
+
+async function sendSearch(lane: Lane, item: ClaimedItem): Promise<void> {
+  const { adapter } = lane.search
+  const query = item.data.ladder[item.rung - 1]
+  if (!query) throw new Error(`product ${item.itemId} has no rung ${item.rung}`)
+  lane.inFlight.searches.add(item.callId)
+  const sentAt = performance.now()
+  const answer: SearchAnswer = await adapter
+    .search(
+      { query, filters: buildFilters(item.data, lane.filters), limit: SEARCH_LIMIT },
+      { callId: item.callId, timeoutMs: adapter.timeoutMs },
+    )
+    .catch(adapterBroke)
+  lane.inFlight.searches.delete(item.callId)
+  lane.finished.searches.push({
+    callId: item.callId,
+    itemId: item.itemId,
+    epoch: item.epoch,
+    attempt: item.attempt,
+    rung: item.rung,
+    rungs: item.data.ladder.length,
+    answer,
+    durationMs: performance.now() - sentAt,
+  })
+  lane.bookWake.notify()
+  lane.claimWake.notify()
+}
+
+async function takeListSteps(lane: Lane): Promise<number> {
+  const { list } = lane
+  if (!list || lane.run.openCategories === 0 || performance.now() < lane.waitUntil.list) return 0
+  const free = list.maxInFlight - lane.inFlight.steps.size
+  if (free <= 0) return 0
+  const claimed = await throughOutages(
+    lane,
+    () => claimListSteps(lane, list, free),
+    () => giveBackUnsent(lane),
+  )
+  for (const category of claimed) void sendListStep(lane, list, category)
+  return claimed.length
+}
+
+function claimListSteps(lane: Lane, list: NonNullable<Lane['list']>, free: number): Promise<ClaimedCategory[]> {
+  return withTxRetry(lane.db, async (tx) => {
+    const waiting = await waitingCategories(tx, lane.run.id, free)
+    const priced = waiting.flatMap(({ id, step }) => {
+      const priceMicros = list.adapter.worstCase(step)
+      return priceMicros === null ? [] : [{ id, priceMicros }]
+    })
+    if (priced.length === 0) return []
+    const claim = {
+      runId: lane.run.id,
+      workerId: lane.workerId,
+      accountId: list.id,
+      leaseMs: LIST_TIMEOUT_MS + LEASE_MARGIN_MS,
+    }
+    return claimCategories(tx, claim, priced)
+  })
+}
+
+async function sendListStep(lane: Lane, list: NonNullable<Lane['list']>, claimed: ClaimedCategory): Promise<void> {
+  lane.inFlight.steps.add(claimed.callId)
+  const sentAt = performance.now()
+  const context = { callId: claimed.callId, timeoutMs: LIST_TIMEOUT_MS }
+  const answer: ListAnswer = await list.adapter.fetch(claimed.category, claimed.step, context).catch(adapterBroke)
+  lane.inFlight.steps.delete(claimed.callId)
+  lane.finished.steps.push({
+    callId: claimed.callId,
+    categoryId: claimed.categoryId,
+    category: claimed.category,
+    epoch: claimed.epoch,
+    attempt: claimed.attempt,
+    answer,
+    durationMs: performance.now() - sentAt,
+  })
+  lane.bookWake.notify()
+  lane.claimWake.notify()
+}
+
+/** Adapters never throw; if one does, it is a bug of ours, and nobody knows whether the request was sent. */
+function adapterBroke(error: unknown) {
+  const message = error instanceof Error ? error.message : String(error)
+  return { ok: false, kind: 'lost', charge: { kind: 'unknown' }, code: 'adapter.bug', message } as const
+}
+
+/** After a COMMIT whose answer was lost: what we hold and do not know of was never sent, so it is given back. */
+async function giveBackUnsent(lane: Lane): Promise<void> {
+  await withTxRetry(lane.db, (tx) => releaseUnsent(tx, lane.run.id, lane.workerId, knownCalls(lane))).catch(() => {
+    // Still away: the next attempt begins with this again, and the lease would free them in the end.
+  })
+}
+
+/** True when the run's budget lets a product that found too little ask once more, without taking it from others. */
+export function mayClimb(lane: Lane): boolean {
+  const { run, searchPrice } = lane
+  const left = run.capMicros - run.spentMicros - run.heldMicros - run.suspectMicros
+  return left >= timesMicros(searchPrice, run.pendingItems + 1)
+}

@@ -1,0 +1,119 @@
+/**
+ * A lane: one worker's part in one run. Two loops share it: the claiming loop keeps every free slot busy, the booking
+ * loop writes down what came back. Bookings gather by natural batching: while one transaction is under way, finished
+ * calls queue, and the next takes them all. An idle lane books a single call at once, a busy one hundreds together.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Micros } from '../base/money.ts'
+import { makeWake, type Wake } from '../base/wake.ts'
+import type { Db } from '../db/client.ts'
+import { CommitUnknown, isConnectionError } from '../db/errors.ts'
+import type { FilterSettings } from '../matching/filters.ts'
+import type { ListAdapter, SearchAdapter } from '../providers/types.ts'
+import { type RunSnapshot } from '../runs/snapshot.ts'
+import { type KnownSellers, makeKnownSellers } from '../sellers/known.ts'
+import type { FinishedSearch } from './book.ts'
+import type { FinishedStep } from './book-list.ts'
+
+export type LaneAccount<Adapter> = Readonly<{
+  id: string
+  name: string
+  adapter: Adapter
+  /** Most calls this worker may have in flight at this account. */
+  maxInFlight: number
+}>
+
+export type LaneOptions = Readonly<{
+  db: Db
+  workerId: string
+  run: RunSnapshot
+  filters: FilterSettings
+  search: LaneAccount<SearchAdapter>
+  /** Null for a product list, which has no products phase. */
+  list: LaneAccount<ListAdapter> | null
+  log: (message: string, facts?: Record<string, unknown>) => void
+}>
+
+/** What the loops of one lane share. Only they change it. */
+export type Lane = LaneOptions & {
+  /** As of this worker's last look or booking. */
+  run: RunSnapshot
+  readonly searchPrice: Micros
+  /** Calls sent and not finished, by id. */
+  readonly inFlight: { readonly searches: Set<string>; readonly steps: Set<string> }
+  /** Finished, and no booking is under way. */
+  readonly finished: { searches: FinishedSearch[]; steps: FinishedStep[] }
+  /** Calls a booking is under way for. */
+  readonly booking: Set<string>
+  readonly knownSellers: KnownSellers
+  /** Nothing is sent to the account before this moment (performance.now). */
+  readonly waitUntil: { search: number; list: number }
+  /** Calls in a row that ended without an answer through the provider's or the network's fault. */
+  misses: number
+  /** No more claims: the run ended, or the worker stops. */
+  closing: boolean
+  readonly claimWake: Wake
+  readonly bookWake: Wake
+}
+
+/** A lane at rest. Throws when the search price is unknown: without a price no call is made. */
+export function openLane(options: LaneOptions): Lane {
+  const searchPrice = options.search.adapter.worstCase()
+  if (searchPrice === null) throw new Error(`account ${options.search.name} has no price for a search`)
+  return {
+    ...options,
+    searchPrice,
+    inFlight: { searches: new Set(), steps: new Set() },
+    finished: { searches: [], steps: [] },
+    booking: new Set(),
+    knownSellers: makeKnownSellers(),
+    waitUntil: { search: 0, list: 0 },
+    misses: 0,
+    closing: false,
+    claimWake: makeWake(),
+    bookWake: makeWake(),
+  }
+}
+
+/** True while something of this lane is neither booked nor given up. */
+export function hasUnbooked(lane: Lane): boolean {
+  return (
+    lane.inFlight.searches.size + lane.inFlight.steps.size > 0 ||
+    lane.finished.searches.length + lane.finished.steps.length > 0 ||
+    lane.booking.size > 0
+  )
+}
+
+/** Ids of every call this lane knows of that may be held. */
+export function knownCalls(lane: Lane): string[] {
+  const { inFlight, finished, booking } = lane
+  return [
+    ...inFlight.searches,
+    ...inFlight.steps,
+    ...booking,
+    ...[...finished.searches, ...finished.steps].map((one) => one.callId),
+  ]
+}
+
+const OUTAGE_PAUSE_MS = 500
+
+/**
+ * Runs `work` until it gets through: a database that is away or restarting is waited for, because giving up would turn
+ * paid answers into suspect ones. Any other error is thrown. `onOutage` runs after each lost attempt's pause.
+ */
+export async function throughOutages<T>(
+  lane: Lane,
+  work: () => Promise<T>,
+  onOutage: () => Promise<void> = async () => {},
+): Promise<T> {
+  for (;;) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!(error instanceof CommitUnknown) && !isConnectionError(error)) throw error
+      lane.log('database away, waiting', { error: String(error) })
+      await sleep(OUTAGE_PAUSE_MS)
+      await onOutage()
+    }
+  }
+}

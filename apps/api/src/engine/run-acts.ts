@@ -1,0 +1,151 @@
+/**
+ * Acts on a run: pause, resume, cancel, fail, complete, change the cap. Each locks the run's row, checks that the act is
+ * possible, changes the state and appends the event in one transaction. The database refuses illegal moves as well.
+ */
+import { AppError } from '../base/errors.ts'
+import { formatDollars, type Micros } from '../base/money.ts'
+import { type Db, type Tx, withTxRetry } from '../db/client.ts'
+import { appendEvents, type NewEvent } from '../events/append.ts'
+import { lockRun, type PauseReason, type RunSnapshot, runSnapshot, TERMINAL } from '../runs/snapshot.ts'
+import { refreshItemCounts } from '../sellers/refresh.ts'
+import { claimPlace } from './start.ts'
+
+export type Pause = Readonly<{ reason: PauseReason; resumeAt?: Date | null; note?: string; actorId?: string }>
+
+/**
+ * Pauses a running run: from the commit on no new call can be held; calls in flight are finished and booked. A run that is
+ * paused already, or has ended, is left as it is. Returns the run as it stands.
+ */
+export function pauseRun(db: Db, runId: string, pause: Pause): Promise<RunSnapshot> {
+  return act(db, runId, async (tx, run) => {
+    if (run.status !== 'running') return null
+    await tx.query(
+      `update collection_runs set status = 'paused', pause_reason = $2, resume_at = $3, pause_note = $4 where id = $1`,
+      [runId, pause.reason, pause.resumeAt ?? null, pause.note ?? null],
+    )
+    const data = { reason: pause.reason, note: pause.note ?? null, resume_at: pause.resumeAt ?? null }
+    return { type: 'run.paused', actorId: pause.actorId ?? null, data }
+  })
+}
+
+/**
+ * Lets a paused run go on; when all places of its organisation are taken it stays paused. Returns the run as it stands.
+ * Throws AppError `run.wrong_state` when the run is not paused, `run.cap_reached` when what is left is less than
+ * `callPriceMicros`, the price of one call.
+ */
+export function resumeRun(
+  db: Db,
+  runId: string,
+  options: Readonly<{ actorId?: string; callPriceMicros?: Micros }> = {},
+): Promise<RunSnapshot> {
+  return act(db, runId, async (tx, run) => {
+    if (run.status === 'running') return null
+    if (run.status !== 'paused') throw wrongState(run, 'resumed')
+    const left = run.capMicros - run.spentMicros - run.heldMicros - run.suspectMicros
+    const price = options.callPriceMicros ?? 0
+    if (left < price) {
+      throw new AppError(
+        'run.cap_reached',
+        `The cap leaves ${formatDollars(left as Micros)}, less than one call (${formatDollars(price as Micros)}).`,
+        {
+          hint: `Raise the cap first: gleaner run cap ${run.number} <dollars>`,
+        },
+      )
+    }
+    if (!(await claimPlace(tx, run.orgId))) {
+      throw new AppError(
+        'run.wrong_state',
+        `Run ${run.number} cannot go on: all places of its organisation are taken.`,
+        {
+          hint: 'Wait for another run to end, or raise max_concurrent_runs with `gleaner settings`.',
+        },
+      )
+    }
+    await tx.query(`update collection_runs set status = 'running' where id = $1`, [runId])
+    return { type: 'run.resumed', actorId: options.actorId ?? null }
+  })
+}
+
+/**
+ * Cancels a run that has not ended. Calls in flight are finished and booked; what was collected is kept.
+ * Throws AppError `run.wrong_state` when the run has ended otherwise.
+ */
+export function cancelRun(db: Db, runId: string, actorId?: string): Promise<RunSnapshot> {
+  return act(db, runId, async (tx, run) => {
+    if (run.status === 'cancelled') return null
+    if (TERMINAL.has(run.status)) throw wrongState(run, 'cancelled')
+    await tx.query(`update collection_runs set status = 'cancelled' where id = $1`, [runId])
+    return { type: 'run.cancelled', actorId: actorId ?? null, data: { left: run.pendingItems } }
+  })
+}
+
+/** Ends a running run as failed, with a reason a person understands. A run that is not running is left as it is. */
+export function failRun(db: Db, runId: string, reason: string): Promise<RunSnapshot> {
+  return act(db, runId, async (tx, run) => {
+    if (run.status !== 'running') return null
+    await tx.query(`update collection_runs set status = 'failed', failure_reason = $2 where id = $1`, [runId, reason])
+    return { type: 'run.failed', data: { reason } }
+  })
+}
+
+/**
+ * Ends a running run as completed. The database proves it over the rows: nothing pending, processing or held. Fills in
+ * how many listings each of its sellers showed.
+ */
+export async function completeRun(db: Db, runId: string): Promise<RunSnapshot> {
+  // Before the run's row is locked: over a large run this takes seconds, and running it twice does no harm.
+  await withTxRetry(db, (tx) => refreshItemCounts(tx, runId))
+  return act(db, runId, async (tx, run) => {
+    if (run.status !== 'running') return null
+    await tx.query(`update collection_runs set status = 'completed' where id = $1`, [runId])
+    const unanswered = run.blockedItems + run.driftItems
+    return { type: 'run.completed', data: { products: run.totalItems, unanswered, sellers: run.sellerItems } }
+  })
+}
+
+/**
+ * Sets the cap of a run that has not ended. Returns the run as it stands. Throws AppError `run.cap_too_low` when spent,
+ * held and suspect money is more than the new cap, `run.wrong_state` when the run has ended.
+ */
+export function changeCap(db: Db, runId: string, capMicros: Micros, actorId?: string): Promise<RunSnapshot> {
+  return act(db, runId, async (tx, run) => {
+    if (TERMINAL.has(run.status)) throw wrongState(run, 'given another cap')
+    const used = (run.spentMicros + run.heldMicros + run.suspectMicros) as Micros
+    if (capMicros < used) {
+      throw new AppError(
+        'run.cap_too_low',
+        `The cap cannot go below ${formatDollars(used)}: so much is spent, held or suspect.`,
+      )
+    }
+    if (capMicros === run.capMicros) return null
+    await tx.query(
+      `update collection_runs set cap_micros = $2,
+         soft_warned_at = case when $2 > cap_micros then null else soft_warned_at end
+       where id = $1`,
+      [runId, capMicros],
+    )
+    const data = { from_micros: run.capMicros, to_micros: capMicros }
+    return { type: 'run.cap_changed', actorId: actorId ?? null, data }
+  })
+}
+
+type Work = (tx: Tx, run: RunSnapshot) => Promise<NewEvent | null>
+
+/** Runs `work` under the lock of the run and appends the event it returns; null = nothing was changed. */
+async function act(db: Db, runId: string, work: Work): Promise<RunSnapshot> {
+  return withTxRetry(db, async (tx) => {
+    const run = await lockRun(tx, runId)
+    if (!run) throw new AppError('run.not_found', `There is no run ${runId}.`)
+    const event = await work(tx, run)
+    if (!event) return run
+    await appendEvents(tx, runId, [event])
+    return (await runSnapshot(tx, runId)) ?? run
+  })
+}
+
+function wrongState(run: RunSnapshot, what: string): AppError {
+  const hint = TERMINAL.has(run.status)
+    ? 'An ended run is final. Start a new run to collect the rest.'
+    : `See gleaner run show ${run.number}.`
+  return new AppError('run.wrong_state', `Run ${run.number} is ${run.status} and cannot be ${what}.`, { hint })
+}

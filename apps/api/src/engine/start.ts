@@ -1,0 +1,95 @@
+/**
+ * Start: a run takes one of its organisation's places, or waits in line. The places are counted under the lock of the
+ * organisation's settings row, over the runs themselves: there is no counter that could leak.
+ */
+import { AppError } from '../base/errors.ts'
+import { type Db, type Tx, withTxRetry } from '../db/client.ts'
+import { appendEvents } from '../events/append.ts'
+import { lockRun, type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
+
+/** True when the organisation has a place free for one more running run. Its settings row stays locked until the end. */
+export async function claimPlace(tx: Tx, orgId: string): Promise<boolean> {
+  await tx.query(`insert into collection_settings (org_id) values ($1) on conflict (org_id) do nothing`, [orgId])
+  const settings = await tx.query<{ most: number }>(
+    `select max_concurrent_runs as most from collection_settings where org_id = $1 for update`,
+    [orgId],
+  )
+  const running = await tx.query<{ count: number }>(
+    `select count(*)::int as count from collection_runs where org_id = $1 and status = 'running'`,
+    [orgId],
+  )
+  return (running.rows[0]?.count ?? 0) < (settings.rows[0]?.most ?? 0)
+}
+
+/**
+ * Asks for a pending run to be started. It runs at once when its organisation has a place free, and otherwise waits in
+ * line and is started by `startWaiting`. Returns the run as it stands.
+ * Throws AppError `run.wrong_state` for a run that is not pending.
+ */
+export function startRun(db: Db, runId: string, actorId?: string): Promise<RunSnapshot> {
+  return withTxRetry(db, async (tx) => {
+    const known = await runSnapshot(tx, runId)
+    if (!known) throw new AppError('run.not_found', `There is no run ${runId}.`)
+    // The settings row first, then the run's: the same order everywhere, so two starts cannot wait for each other.
+    const free = await claimPlace(tx, known.orgId)
+    const run = (await lockRun(tx, runId)) ?? known
+    if (run.status !== 'pending') {
+      throw new AppError('run.wrong_state', `Run ${run.number} is ${run.status} and cannot be started.`)
+    }
+    const status = free ? 'running' : 'pending'
+    await tx.query(
+      `update collection_runs set status = $2, start_requested_at = coalesce(start_requested_at, now()) where id = $1`,
+      [runId, status],
+    )
+    await appendEvents(tx, runId, [{ type: free ? 'run.started' : 'run.queued', actorId: actorId ?? null }])
+    return (await runSnapshot(tx, runId)) ?? run
+  })
+}
+
+/** Starts runs that wait in line, oldest request first, as far as places are free. Returns the ids of those started. */
+export async function startWaiting(db: Db): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `select id from collection_runs where status = 'pending' and start_requested_at is not null
+     order by start_requested_at, number limit 20`,
+  )
+  const started: string[] = []
+  for (const { id } of rows) {
+    const run = await withTxRetry(db, (tx) => startIfPossible(tx, id))
+    if (run) started.push(id)
+  }
+  return started
+}
+
+async function startIfPossible(tx: Tx, runId: string): Promise<boolean> {
+  const known = await runSnapshot(tx, runId)
+  if (!known || !(await claimPlace(tx, known.orgId))) return false
+  const run = await lockRun(tx, runId)
+  if (run?.status !== 'pending') return false
+  await tx.query(`update collection_runs set status = 'running' where id = $1`, [runId])
+  await appendEvents(tx, runId, [{ type: 'run.started' }])
+  return true
+}
+
+/**
+ * Lets runs go on whose pause ends by itself (quota, provider) and whose moment has come, as far as places are free.
+ * Returns their ids.
+ */
+export async function resumeDue(db: Db): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `select id from collection_runs where status = 'paused' and resume_at <= now() order by resume_at, number limit 20`,
+  )
+  const resumed: string[] = []
+  for (const { id } of rows) {
+    const done = await withTxRetry(db, async (tx) => {
+      const known = await runSnapshot(tx, id)
+      if (!known || !(await claimPlace(tx, known.orgId))) return false
+      const run = await lockRun(tx, id)
+      if (run?.status !== 'paused' || !run.resumeAt || run.resumeAt > new Date()) return false
+      await tx.query(`update collection_runs set status = 'running' where id = $1`, [id])
+      await appendEvents(tx, id, [{ type: 'run.resumed', data: { by: 'itself' } }])
+      return true
+    })
+    if (done) resumed.push(id)
+  }
+  return resumed
+}

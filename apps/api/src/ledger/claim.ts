@@ -1,0 +1,162 @@
+/**
+ * Claim and hold: work and the money for it are taken in one statement, so there is never an item in work without a
+ * call row, nor a call row without its hold under the cap.
+ */
+import { newId } from '../base/ids.ts'
+import type { Micros } from '../base/money.ts'
+import type { Tx } from '../db/client.ts'
+import type { CategoryRef, ListStep, SearchQuery } from '../providers/types.ts'
+
+export type Claim = Readonly<{
+  runId: string
+  workerId: string
+  accountId: string
+  /** Calls this worker can send now; never a prefetch. */
+  slots: number
+  /** The most one call can cost. */
+  priceMicros: Micros
+  /** How long the worker may take before the call counts as lost, ms; longer than the call's own time limit. */
+  leaseMs: number
+}>
+
+/** What the engine keeps in `collection_items.data` of a product. */
+export type ProductData = Readonly<{
+  title: string
+  priceCents: number | null
+  brand?: string
+  gtins?: readonly string[]
+  imageUrl?: string
+  url?: string
+  /** The query ladder, first rung first. */
+  ladder: readonly SearchQuery[]
+}>
+
+export type ClaimedItem = Readonly<{
+  callId: string
+  itemId: string
+  epoch: number
+  attempt: number
+  rung: number
+  data: ProductData
+}>
+
+/**
+ * Takes up to `slots` pending products of a running run, first rungs first, and holds their price under the cap.
+ * Afterwards each returned item is processing under a raised epoch, has one held call, and the run's held money is the
+ * higher by its price. What does not fit under the cap is left untouched: fewer items, or none, are returned.
+ */
+export async function claimItems(tx: Tx, claim: Claim): Promise<ClaimedItem[]> {
+  const { rows } = await tx.query<ClaimedItem>({
+    name: 'ledger.claim_items',
+    text: `
+      with run as materialized (
+        select cap_micros - spent_micros - held_micros - suspect_micros as left_micros
+        from collection_runs where id = $1 and status = 'running' for no key update
+      ), picked as materialized (
+        select id from collection_items
+        where run_id = $1 and status = 'pending' and item_type = 'amazon_product'
+          and (not_before is null or not_before <= now())
+        order by rung, id
+        limit (select case when $6::bigint = 0 then $5::bigint else least($5::bigint, left_micros / $6::bigint) end from run)
+        for update skip locked
+      ), taken as (
+        update collection_items i set status = 'processing', epoch = epoch + 1, attempt = attempt + 1, not_before = null
+        from picked where i.id = picked.id
+        returning i.id, i.epoch, i.attempt, i.rung, i.data
+      ), numbered as (
+        select taken.*, ($7::uuid[])[row_number() over (order by rung, id)] as call_id from taken
+      ), held as (
+        insert into collection_calls
+          (id, run_id, account_id, item_id, worker_id, epoch, attempt, rung, hold_micros, lease_until, request)
+        select call_id, $1, $2, id, $3, epoch, attempt, rung, $6::bigint, now() + $4::int * interval '1 ms', data -> 'ladder' -> (rung - 1)
+        from numbered
+      )
+      select call_id as "callId", id as "itemId", epoch, attempt, rung, data from numbered order by rung, id`,
+    values: [
+      claim.runId,
+      claim.accountId,
+      claim.workerId,
+      claim.leaseMs,
+      claim.slots,
+      claim.priceMicros,
+      Array.from({ length: claim.slots }, newId),
+    ],
+  })
+  return rows
+}
+
+export type ClaimedCategory = Readonly<{
+  callId: string
+  categoryId: string
+  epoch: number
+  attempt: number
+  category: CategoryRef
+  step: ListStep
+}>
+
+/** A category that is waiting for its next step, before it is claimed: its price depends on the step. */
+export type WaitingCategory = Readonly<{ id: string; step: ListStep }>
+
+/** Up to `limit` categories of the run whose next step can be taken now, in the order they were chosen; locks nothing. */
+export async function waitingCategories(tx: Tx, runId: string, limit: number): Promise<WaitingCategory[]> {
+  const { rows } = await tx.query<WaitingCategory>({
+    name: 'ledger.waiting_categories',
+    text: `
+      select id, step from collection_run_categories
+      where run_id = $1 and status = 'pending' and (not_before is null or not_before <= now())
+      order by position limit $2`,
+    values: [runId, limit],
+  })
+  return rows
+}
+
+/**
+ * Takes those of `wanted` that are still pending, in order, as long as their prices fit under the cap. Afterwards each
+ * returned category is processing under a raised epoch and has one held call of its price. `claim.slots` and
+ * `claim.priceMicros` do not apply: each category brings its own price.
+ */
+export async function claimCategories(
+  tx: Tx,
+  claim: Omit<Claim, 'slots' | 'priceMicros'>,
+  wanted: readonly Readonly<{ id: string; priceMicros: Micros }>[],
+): Promise<ClaimedCategory[]> {
+  const { rows } = await tx.query<ClaimedCategory>({
+    name: 'ledger.claim_categories',
+    text: `
+      with run as materialized (
+        select cap_micros - spent_micros - held_micros - suspect_micros as left_micros
+        from collection_runs where id = $1 and status = 'running' for no key update
+      ), picked as materialized (
+        select c.id, w.price, w.call_id, w.place from collection_run_categories c
+        join json_to_recordset($5) as w(id uuid, price bigint, call_id uuid, place int) on w.id = c.id
+        where c.run_id = $1 and c.status = 'pending'
+        order by w.place
+        for update of c skip locked
+      ), fitting as (
+        select p.* from (select picked.*, sum(price) over (order by place) as upto from picked) p, run
+        where p.upto <= run.left_micros
+      ), taken as (
+        update collection_run_categories c
+        set status = 'processing', epoch = epoch + 1, attempt = attempt + 1, not_before = null
+        from fitting where c.id = fitting.id
+        returning c.id, c.epoch, c.attempt, c.category, c.step, fitting.call_id, fitting.price, fitting.place
+      ), held as (
+        insert into collection_calls
+          (id, run_id, account_id, category_id, worker_id, epoch, attempt, hold_micros, lease_until, request)
+        select call_id, $1, $2, id, $3, epoch, attempt, price, now() + $4::int * interval '1 ms',
+          jsonb_build_object('category', category ->> 'key', 'step', step - 'asins' - 'rest')
+        from taken
+      )
+      select call_id as "callId", id as "categoryId", epoch, attempt, category, step from taken order by place`,
+    values: [
+      claim.runId,
+      claim.accountId,
+      claim.workerId,
+      claim.leaseMs,
+      JSON.stringify(
+        wanted.map((one, index) => ({ id: one.id, price: one.priceMicros, call_id: newId(), place: index + 1 })),
+      ),
+    ],
+  })
+  return rows
+}

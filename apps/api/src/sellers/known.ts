@@ -1,0 +1,38 @@
+/**
+ * Sellers a lane has recorded in its run a moment ago. The same sellers turn up again and again within a run, and asking
+ * the database for them each time was half the cost of a booking. Forgotten after 30 to 60 s, so that a seller deleted
+ * meanwhile is soon noticed.
+ */
+import type { RecordedSeller } from './record.ts'
+
+const GENERATION_MS = 30_000
+
+export type KnownSellers = Readonly<{
+  /** The id of the seller with this key, or undefined when it is not known. */
+  find: (key: string) => string | undefined
+  /** To be called after the commit that recorded them. */
+  remember: (sellers: readonly RecordedSeller[]) => void
+}>
+
+/** A memory with nothing in it. `now` in ms, for tests. */
+export function makeKnownSellers(now: () => number = () => performance.now()): KnownSellers {
+  let young = new Map<string, string>()
+  let old = new Map<string, string>()
+  let bornAt = now()
+
+  function age(): void {
+    const elapsed = now() - bornAt
+    if (elapsed < GENERATION_MS) return
+    old = elapsed < 2 * GENERATION_MS ? young : new Map()
+    young = new Map()
+    bornAt = now()
+  }
+
+  return {
+    find: (key) => young.get(key) ?? old.get(key),
+    remember: (sellers) => {
+      age()
+      for (const seller of sellers) young.set(seller.key, seller.id)
+    },
+  }
+}
