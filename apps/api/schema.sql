@@ -180,6 +180,7 @@ CREATE TABLE public.collection_sightings (
   call_id uuid NOT NULL,
   seen_at timestamp with time zone DEFAULT now() NOT NULL,
   seller_ids uuid[] NOT NULL,
+  listing_counts smallint[] NOT NULL,
   evidence jsonb NOT NULL
 );
 
@@ -245,6 +246,10 @@ CREATE TABLE public.sellers (
   last_seen_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+-- Storage
+
+ALTER TABLE public.sellers SET (fillfactor=85);
+
 -- Functions
 
 CREATE OR REPLACE FUNCTION auth.jwt()
@@ -267,6 +272,19 @@ CREATE OR REPLACE FUNCTION auth.uid()
  STABLE PARALLEL SAFE
  SET search_path TO ''
 AS $function$select (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_call_illegal()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'public'
+AS $function$
+BEGIN
+  IF NEW.state <> OLD.state THEN
+    RAISE EXCEPTION 'a call cannot go from % to %', OLD.state, NEW.state USING ERRCODE = 'GL002';
+  END IF;
+  RAISE EXCEPTION 'what a call is, and its booked money, never change' USING ERRCODE = 'GL003';
+END
+$function$;
 
 CREATE OR REPLACE FUNCTION public.gleaner_calls_inserted()
  RETURNS trigger
@@ -306,34 +324,17 @@ CREATE OR REPLACE FUNCTION public.gleaner_calls_updated()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'public'
 AS $function$
-DECLARE
-  illegal text;
 BEGIN
-  SELECT CASE
-      WHEN n.state <> o.state THEN format('a call cannot go from %s to %s', o.state, n.state)
-      ELSE 'what a call is, and its booked money, never change'
-    END INTO illegal
-  FROM before o LEFT JOIN after n ON n.id = o.id
-  WHERE n.id IS NULL
-    OR (n.run_id, n.account_id, n.item_id, n.category_id, n.hold_micros, n.epoch)
-       IS DISTINCT FROM (o.run_id, o.account_id, o.item_id, o.category_id, o.hold_micros, o.epoch)
-    OR (n.state = o.state AND n.charge_micros IS DISTINCT FROM o.charge_micros)
-    OR (n.state <> o.state AND NOT (o.state = 'held' OR (o.state = 'suspect' AND n.state IN ('settled', 'released'))))
-  LIMIT 1;
-  IF illegal IS NOT NULL THEN
-    RAISE EXCEPTION '%', illegal USING ERRCODE = 'GL002';
-  END IF;
-
   UPDATE collection_runs r SET
-    spent_micros = spent_micros + d.spent,
-    actual_cost_cents = ceil((spent_micros + d.spent) / 10000.0),
-    held_micros = held_micros + d.held,
-    suspect_micros = suspect_micros + d.suspect,
-    breach_micros = breach_micros + d.breach,
-    held_calls = held_calls + d.held_calls,
-    settled_calls = settled_calls + d.settled_calls,
-    released_calls = released_calls + d.released_calls,
-    suspect_calls = suspect_calls + d.suspect_calls
+    spent_micros = r.spent_micros + d.spent,
+    actual_cost_cents = ceil((r.spent_micros + d.spent) / 10000.0),
+    held_micros = r.held_micros + d.held,
+    suspect_micros = r.suspect_micros + d.suspect,
+    breach_micros = r.breach_micros + d.breach,
+    held_calls = r.held_calls + d.held_calls,
+    settled_calls = r.settled_calls + d.settled_calls,
+    released_calls = r.released_calls + d.released_calls,
+    suspect_calls = r.suspect_calls + d.suspect_calls
   FROM (
     SELECT run_id,
       coalesce(sum(sign * charge_micros) FILTER (WHERE state = 'settled'), 0)::bigint AS spent,
@@ -403,6 +404,17 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION public.gleaner_item_illegal()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'public'
+AS $function$
+BEGIN
+  RAISE EXCEPTION 'an item cannot go from % (epoch %) to % (epoch %), nor become another item',
+    OLD.status, OLD.epoch, NEW.status, NEW.epoch USING ERRCODE = 'GL002';
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION public.gleaner_items_inserted()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -411,12 +423,12 @@ CREATE OR REPLACE FUNCTION public.gleaner_items_inserted()
 AS $function$
 BEGIN
   UPDATE collection_runs r SET
-    total_items = total_items + d.products,
-    pending_items = pending_items + d.pending,
-    processed_items = processed_items + d.skipped,
-    skipped_items = skipped_items + d.skipped,
-    seller_items = seller_items + d.sellers,
-    new_sellers = new_sellers + d.new_sellers
+    total_items = r.total_items + d.products,
+    pending_items = r.pending_items + d.pending,
+    processed_items = r.processed_items + d.skipped,
+    skipped_items = r.skipped_items + d.skipped,
+    seller_items = r.seller_items + d.sellers,
+    new_sellers = r.new_sellers + d.new_sellers
   FROM (
     SELECT run_id,
       count(*) FILTER (WHERE item_type = 'amazon_product') AS products,
@@ -436,30 +448,18 @@ CREATE OR REPLACE FUNCTION public.gleaner_items_updated()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'public'
 AS $function$
-DECLARE
-  illegal text;
 BEGIN
-  SELECT format('an item cannot go from %s to %s', o.status, n.status) INTO illegal
-  FROM before o LEFT JOIN after n ON n.id = o.id
-  WHERE n.id IS NULL OR n.run_id <> o.run_id OR n.item_type <> o.item_type OR n.external_id <> o.external_id
-    OR n.epoch < o.epoch OR n.new_to_org <> o.new_to_org
-    OR (n.status <> o.status AND o.status NOT IN ('pending', 'processing'))
-  LIMIT 1;
-  IF illegal IS NOT NULL THEN
-    RAISE EXCEPTION '%', illegal USING ERRCODE = 'GL002';
-  END IF;
-
   UPDATE collection_runs r SET
-    pending_items = pending_items + d.pending,
-    processing_items = processing_items + d.processing,
-    processed_items = processed_items + d.found + d.none + d.blocked + d.drift + d.rejected + d.skipped,
-    failed_items = failed_items + d.blocked + d.drift + d.rejected,
-    found_items = found_items + d.found,
-    none_items = none_items + d.none,
-    blocked_items = blocked_items + d.blocked,
-    drift_items = drift_items + d.drift,
-    rejected_items = rejected_items + d.rejected,
-    skipped_items = skipped_items + d.skipped
+    pending_items = r.pending_items + d.pending,
+    processing_items = r.processing_items + d.processing,
+    processed_items = r.processed_items + d.found + d.none + d.blocked + d.drift + d.rejected + d.skipped,
+    failed_items = r.failed_items + d.blocked + d.drift + d.rejected,
+    found_items = r.found_items + d.found,
+    none_items = r.none_items + d.none,
+    blocked_items = r.blocked_items + d.blocked,
+    drift_items = r.drift_items + d.drift,
+    rejected_items = r.rejected_items + d.rejected,
+    skipped_items = r.skipped_items + d.skipped
   FROM (
     SELECT run_id,
       coalesce(sum(sign) FILTER (WHERE status = 'pending'), 0) AS pending,
@@ -678,7 +678,7 @@ ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_cap_ra
 ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_concurrency_range CHECK (((max_concurrent_runs >= 1) AND (max_concurrent_runs <= 1000)));
 ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_soft_range CHECK (((soft_warning_percent >= 1) AND (soft_warning_percent <= 100)));
 ALTER TABLE public.collection_sightings ADD CONSTRAINT collection_sightings_pkey PRIMARY KEY (item_id, rung);
-ALTER TABLE public.collection_sightings ADD CONSTRAINT collection_sightings_aligned CHECK ((jsonb_array_length(evidence) = cardinality(seller_ids)));
+ALTER TABLE public.collection_sightings ADD CONSTRAINT collection_sightings_aligned CHECK ((cardinality(listing_counts) = cardinality(seller_ids)));
 ALTER TABLE public.collection_workers ADD CONSTRAINT collection_workers_pkey PRIMARY KEY (id);
 ALTER TABLE public.org_members ADD CONSTRAINT org_members_pkey PRIMARY KEY (org_id, user_id);
 ALTER TABLE public.org_members ADD CONSTRAINT org_members_role CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'analyst'::text, 'viewer'::text])));
@@ -702,14 +702,12 @@ ALTER TABLE public.sellers ADD CONSTRAINT sellers_name_length CHECK (((char_leng
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_normalized_length CHECK (((char_length(normalized_name) >= 1) AND (char_length(normalized_name) <= 200)));
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_platform_check CHECK ((platform = 'ebay'::text));
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_times_seen_range CHECK ((times_seen >= 0));
-ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.provider_accounts(id) ON DELETE RESTRICT;
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_category_id_fkey FOREIGN KEY (category_id) REFERENCES public.collection_run_categories(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_item_id_fkey FOREIGN KEY (item_id) REFERENCES public.collection_items(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_category_products ADD CONSTRAINT collection_category_products_category_id_fkey FOREIGN KEY (category_id) REFERENCES public.collection_run_categories(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_category_products ADD CONSTRAINT collection_category_products_item_id_fkey FOREIGN KEY (item_id) REFERENCES public.collection_items(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_events ADD CONSTRAINT collection_events_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
-ALTER TABLE public.collection_items ADD CONSTRAINT collection_items_parent_id_fkey FOREIGN KEY (parent_id) REFERENCES public.collection_items(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_items ADD CONSTRAINT collection_items_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id);
@@ -728,7 +726,6 @@ ALTER TABLE public.sellers ADD CONSTRAINT sellers_org_id_fkey FOREIGN KEY (org_i
 -- Indexes
 
 CREATE UNIQUE INDEX users_email_key ON auth.users USING btree (lower((email)::text));
-CREATE INDEX idx_collection_calls_account_id ON public.collection_calls USING btree (account_id);
 CREATE INDEX idx_collection_calls_category_id ON public.collection_calls USING btree (category_id) WHERE (category_id IS NOT NULL);
 CREATE INDEX idx_collection_calls_held ON public.collection_calls USING btree (run_id, lease_until) WHERE (state = 'held'::text);
 CREATE INDEX idx_collection_calls_item_id ON public.collection_calls USING btree (item_id) WHERE (item_id IS NOT NULL);
@@ -737,8 +734,6 @@ CREATE INDEX idx_collection_calls_suspect ON public.collection_calls USING btree
 CREATE INDEX idx_collection_category_products_item_id ON public.collection_category_products USING btree (item_id);
 CREATE INDEX idx_collection_items_claim ON public.collection_items USING btree (run_id, rung, id) WHERE ((status = 'pending'::text) AND (item_type = 'amazon_product'::text));
 CREATE INDEX idx_collection_items_item_type ON public.collection_items USING btree (item_type);
-CREATE INDEX idx_collection_items_parent_id ON public.collection_items USING btree (parent_id) WHERE (parent_id IS NOT NULL);
-CREATE INDEX idx_collection_items_run_id ON public.collection_items USING btree (run_id);
 CREATE INDEX idx_collection_items_status ON public.collection_items USING btree (status);
 CREATE INDEX idx_collection_run_categories_claim ON public.collection_run_categories USING btree (run_id, "position") WHERE (status = 'pending'::text);
 CREATE INDEX idx_collection_runs_created_at ON public.collection_runs USING btree (created_at);
@@ -754,7 +749,6 @@ CREATE INDEX org_members_user_id ON public.org_members USING btree (user_id);
 CREATE INDEX idx_sellers_first_seen_run_id ON public.sellers USING btree (first_seen_run_id);
 CREATE INDEX idx_sellers_last_seen_run_id ON public.sellers USING btree (last_seen_run_id);
 CREATE INDEX idx_sellers_normalized_name ON public.sellers USING btree (normalized_name);
-CREATE INDEX idx_sellers_org_id ON public.sellers USING btree (org_id);
 
 -- Views
 
@@ -781,11 +775,13 @@ CREATE VIEW public.sightings WITH (security_invoker=true) AS
 
 -- Triggers
 
+CREATE TRIGGER collection_calls_illegal BEFORE UPDATE ON public.collection_calls FOR EACH ROW WHEN (((NOT ((new.state = old.state) OR (old.state = 'held'::text) OR ((old.state = 'suspect'::text) AND (new.state = ANY (ARRAY['settled'::text, 'released'::text]))))) OR ((new.state = old.state) AND (new.charge_micros IS DISTINCT FROM old.charge_micros)) OR (new.id <> old.id) OR (new.run_id <> old.run_id) OR (new.account_id <> old.account_id) OR (new.item_id IS DISTINCT FROM old.item_id) OR (new.category_id IS DISTINCT FROM old.category_id) OR (new.hold_micros <> old.hold_micros) OR (new.epoch <> old.epoch) OR (new.held_at <> old.held_at))) EXECUTE FUNCTION public.gleaner_call_illegal();
 CREATE TRIGGER collection_calls_inserted AFTER INSERT ON public.collection_calls REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_calls_inserted();
 CREATE TRIGGER collection_calls_only_with_run BEFORE DELETE ON public.collection_calls FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_only_with_run();
 CREATE TRIGGER collection_calls_updated AFTER UPDATE ON public.collection_calls REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_calls_updated();
 CREATE TRIGGER collection_events_final BEFORE DELETE OR UPDATE ON public.collection_events FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_events_final();
 CREATE TRIGGER collection_items_begin BEFORE INSERT ON public.collection_items FOR EACH ROW WHEN ((NOT (((new.item_type = 'amazon_product'::text) AND (new.status = ANY (ARRAY['pending'::text, 'skipped'::text]))) OR ((new.item_type = 'ebay_seller'::text) AND (new.status = 'completed'::text))))) EXECUTE FUNCTION public.gleaner_item_begins();
+CREATE TRIGGER collection_items_illegal BEFORE UPDATE ON public.collection_items FOR EACH ROW WHEN ((((old.status <> ALL (ARRAY['pending'::text, 'processing'::text])) AND (new.status <> old.status)) OR (new.epoch < old.epoch) OR (new.cost_micros < old.cost_micros) OR (new.id <> old.id) OR (new.run_id <> old.run_id) OR (new.item_type <> old.item_type) OR (new.external_id <> old.external_id) OR (new.new_to_org <> old.new_to_org))) EXECUTE FUNCTION public.gleaner_item_illegal();
 CREATE TRIGGER collection_items_inserted AFTER INSERT ON public.collection_items REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_items_inserted();
 CREATE TRIGGER collection_items_only_with_run BEFORE DELETE ON public.collection_items FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_only_with_run();
 CREATE TRIGGER collection_items_updated AFTER UPDATE ON public.collection_items REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_items_updated();
@@ -826,14 +822,12 @@ CREATE POLICY users_service ON auth.users AS PERMISSIVE FOR ALL TO service_role
   WITH CHECK (true);
 
 CREATE POLICY migrations_service ON gleaner.migrations AS PERMISSIVE FOR SELECT TO service_role
-  USING (true)
-  WITH CHECK ();
+  USING (true);
 
 CREATE POLICY collection_calls_member_read ON public.collection_calls AS PERMISSIVE FOR SELECT TO authenticated
   USING ((EXISTS ( SELECT
    FROM public.collection_runs r
-  WHERE ((r.id = collection_calls.run_id) AND (r.org_id IN ( SELECT public.member_org_ids() AS member_org_ids))))))
-  WITH CHECK ();
+  WHERE ((r.id = collection_calls.run_id) AND (r.org_id IN ( SELECT public.member_org_ids() AS member_org_ids))))));
 
 CREATE POLICY collection_calls_service_role ON public.collection_calls AS PERMISSIVE FOR ALL TO service_role
   USING (true)
@@ -842,8 +836,7 @@ CREATE POLICY collection_calls_service_role ON public.collection_calls AS PERMIS
 CREATE POLICY collection_category_products_member_read ON public.collection_category_products AS PERMISSIVE FOR SELECT TO authenticated
   USING ((EXISTS ( SELECT
    FROM public.collection_run_categories c
-  WHERE (c.id = collection_category_products.category_id))))
-  WITH CHECK ();
+  WHERE (c.id = collection_category_products.category_id))));
 
 CREATE POLICY collection_category_products_service_role ON public.collection_category_products AS PERMISSIVE FOR ALL TO service_role
   USING (true)
@@ -852,8 +845,7 @@ CREATE POLICY collection_category_products_service_role ON public.collection_cat
 CREATE POLICY collection_events_member_read ON public.collection_events AS PERMISSIVE FOR SELECT TO authenticated
   USING ((EXISTS ( SELECT
    FROM public.collection_runs r
-  WHERE ((r.id = collection_events.run_id) AND (r.org_id IN ( SELECT public.member_org_ids() AS member_org_ids))))))
-  WITH CHECK ();
+  WHERE ((r.id = collection_events.run_id) AND (r.org_id IN ( SELECT public.member_org_ids() AS member_org_ids))))));
 
 CREATE POLICY collection_events_service_role ON public.collection_events AS PERMISSIVE FOR ALL TO service_role
   USING (true)
@@ -862,8 +854,7 @@ CREATE POLICY collection_events_service_role ON public.collection_events AS PERM
 CREATE POLICY collection_items_member_read ON public.collection_items AS PERMISSIVE FOR SELECT TO authenticated
   USING ((EXISTS ( SELECT
    FROM public.collection_runs r
-  WHERE ((r.id = collection_items.run_id) AND (r.org_id IN ( SELECT public.member_org_ids() AS member_org_ids))))))
-  WITH CHECK ();
+  WHERE ((r.id = collection_items.run_id) AND (r.org_id IN ( SELECT public.member_org_ids() AS member_org_ids))))));
 
 CREATE POLICY collection_items_service_role ON public.collection_items AS PERMISSIVE FOR ALL TO service_role
   USING (true)
@@ -872,24 +863,21 @@ CREATE POLICY collection_items_service_role ON public.collection_items AS PERMIS
 CREATE POLICY collection_run_categories_member_read ON public.collection_run_categories AS PERMISSIVE FOR SELECT TO authenticated
   USING ((EXISTS ( SELECT
    FROM public.collection_runs r
-  WHERE ((r.id = collection_run_categories.run_id) AND (r.org_id IN ( SELECT public.member_org_ids() AS member_org_ids))))))
-  WITH CHECK ();
+  WHERE ((r.id = collection_run_categories.run_id) AND (r.org_id IN ( SELECT public.member_org_ids() AS member_org_ids))))));
 
 CREATE POLICY collection_run_categories_service_role ON public.collection_run_categories AS PERMISSIVE FOR ALL TO service_role
   USING (true)
   WITH CHECK (true);
 
 CREATE POLICY collection_runs_member_read ON public.collection_runs AS PERMISSIVE FOR SELECT TO authenticated
-  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)))
-  WITH CHECK ();
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
 
 CREATE POLICY collection_runs_service_role ON public.collection_runs AS PERMISSIVE FOR ALL TO service_role
   USING (true)
   WITH CHECK (true);
 
 CREATE POLICY collection_settings_member_read ON public.collection_settings AS PERMISSIVE FOR SELECT TO authenticated
-  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)))
-  WITH CHECK ();
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
 
 CREATE POLICY collection_settings_service_role ON public.collection_settings AS PERMISSIVE FOR ALL TO service_role
   USING (true)
@@ -898,8 +886,7 @@ CREATE POLICY collection_settings_service_role ON public.collection_settings AS 
 CREATE POLICY collection_sightings_member_read ON public.collection_sightings AS PERMISSIVE FOR SELECT TO authenticated
   USING ((EXISTS ( SELECT
    FROM public.collection_items i
-  WHERE (i.id = collection_sightings.item_id))))
-  WITH CHECK ();
+  WHERE (i.id = collection_sightings.item_id))));
 
 CREATE POLICY collection_sightings_service_role ON public.collection_sightings AS PERMISSIVE FOR ALL TO service_role
   USING (true)
@@ -910,16 +897,13 @@ CREATE POLICY collection_workers_service_role ON public.collection_workers AS PE
   WITH CHECK (true);
 
 CREATE POLICY org_members_delete ON public.org_members AS PERMISSIVE FOR DELETE TO authenticated
-  USING (((public.member_role(org_id) = 'owner'::text) OR ((public.member_role(org_id) = 'admin'::text) AND (role <> 'owner'::text))))
-  WITH CHECK ();
+  USING (((public.member_role(org_id) = 'owner'::text) OR ((public.member_role(org_id) = 'admin'::text) AND (role <> 'owner'::text))));
 
 CREATE POLICY org_members_insert ON public.org_members AS PERMISSIVE FOR INSERT TO authenticated
-  USING ()
   WITH CHECK (((public.member_role(org_id) = 'owner'::text) OR ((public.member_role(org_id) = 'admin'::text) AND (role <> 'owner'::text))));
 
 CREATE POLICY org_members_select ON public.org_members AS PERMISSIVE FOR SELECT TO authenticated
-  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)))
-  WITH CHECK ();
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
 
 CREATE POLICY org_members_service ON public.org_members AS PERMISSIVE FOR ALL TO service_role
   USING (true)
@@ -930,8 +914,7 @@ CREATE POLICY org_members_update ON public.org_members AS PERMISSIVE FOR UPDATE 
   WITH CHECK (((public.member_role(org_id) = 'owner'::text) OR ((public.member_role(org_id) = 'admin'::text) AND (role <> 'owner'::text))));
 
 CREATE POLICY orgs_select ON public.orgs AS PERMISSIVE FOR SELECT TO authenticated
-  USING ((id IN ( SELECT public.member_org_ids() AS member_org_ids)))
-  WITH CHECK ();
+  USING ((id IN ( SELECT public.member_org_ids() AS member_org_ids)));
 
 CREATE POLICY orgs_service ON public.orgs AS PERMISSIVE FOR ALL TO service_role
   USING (true)
@@ -942,24 +925,21 @@ CREATE POLICY orgs_update ON public.orgs AS PERMISSIVE FOR UPDATE TO authenticat
   WITH CHECK ((public.member_role(id) = ANY (ARRAY['owner'::text, 'admin'::text])));
 
 CREATE POLICY provider_accounts_read ON public.provider_accounts AS PERMISSIVE FOR SELECT TO authenticated
-  USING (true)
-  WITH CHECK ();
+  USING (true);
 
 CREATE POLICY provider_accounts_service_role ON public.provider_accounts AS PERMISSIVE FOR ALL TO service_role
   USING (true)
   WITH CHECK (true);
 
 CREATE POLICY provider_prices_read ON public.provider_prices AS PERMISSIVE FOR SELECT TO authenticated
-  USING (true)
-  WITH CHECK ();
+  USING (true);
 
 CREATE POLICY provider_prices_service_role ON public.provider_prices AS PERMISSIVE FOR ALL TO service_role
   USING (true)
   WITH CHECK (true);
 
 CREATE POLICY sellers_member_read ON public.sellers AS PERMISSIVE FOR SELECT TO authenticated
-  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)))
-  WITH CHECK ();
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
 
 CREATE POLICY sellers_service_role ON public.sellers AS PERMISSIVE FOR ALL TO service_role
   USING (true)
@@ -1044,7 +1024,7 @@ COMMENT ON COLUMN public.collection_calls.request IS 'What was asked: query, win
 COMMENT ON COLUMN public.collection_calls.lease_until IS 'After this moment, or when its worker is dead, a held call becomes suspect.';
 COMMENT ON COLUMN public.collection_items.external_id IS 'ASIN, or the normalised name of the seller.';
 COMMENT ON COLUMN public.collection_items.cost_cents IS 'cost_micros in cents, rounded up.';
-COMMENT ON COLUMN public.collection_items.parent_id IS 'Of an ebay_seller: the product whose search first brought this seller in this run.';
+COMMENT ON COLUMN public.collection_items.parent_id IS 'Of an ebay_seller: the item of the product whose search first brought this seller in this run. No foreign key: both go with the run, and the check cost a tenth of a booking.';
 COMMENT ON COLUMN public.collection_items.rung IS 'Rung of the query ladder that is to be tried, or was tried last.';
 COMMENT ON COLUMN public.collection_items.epoch IS 'Raised by every claim. A booking takes effect only when its epoch still matches.';
 COMMENT ON COLUMN public.collection_items.new_to_org IS 'Of an ebay_seller: this run brought the seller to the organisation.';
@@ -1060,11 +1040,13 @@ COMMENT ON COLUMN public.collection_runs.spent_micros IS 'Sum of charge_micros o
 COMMENT ON COLUMN public.collection_runs.held_micros IS 'Sum of hold_micros over held calls. Kept by trigger.';
 COMMENT ON COLUMN public.collection_runs.suspect_micros IS 'Sum of hold_micros over suspect calls: fate unknown, counts in full. Kept by trigger.';
 COMMENT ON COLUMN public.collection_runs.breach_micros IS 'What providers charged above the hold: a breach of their price list. Kept by trigger.';
+COMMENT ON COLUMN public.collection_sightings.listing_counts IS 'Listings of each seller, in the order of seller_ids: counting needs no look into the evidence, which is compressed.';
 COMMENT ON COLUMN public.collection_sightings.evidence IS 'Per seller, in the order of seller_ids: [feedback score, feedback permille, [[listing id, title, price in cents, position], ...]].';
 COMMENT ON TABLE public.provider_accounts IS 'Accounts at metered providers. Secrets live in the environment of the workers, never here.';
 COMMENT ON COLUMN public.provider_accounts.sandbox IS 'True when base_url is a Gleaner sandbox: its money is play money.';
 COMMENT ON TABLE public.provider_prices IS 'What one unit costs at most, in micro-dollars. A kind without a row is never called.';
 COMMENT ON COLUMN public.sellers.platform_id IS 'The provider''s unchanging id of the seller, when known. Never lower-cased.';
 COMMENT ON COLUMN public.sellers.times_seen IS 'Number of distinct runs in which this seller was seen, exactly.';
+COMMENT ON COLUMN public.sellers.item_count IS 'Listings of this seller in the run that saw it last, one per product it was found for.';
 COMMENT ON COLUMN public.sellers.feedback_permille IS 'Positive feedback in tenths of a per cent: 99.2 % is 992.';
 COMMENT ON VIEW public.sightings IS 'One row per listing seen: run, product, seller, listing, price, position, time.';

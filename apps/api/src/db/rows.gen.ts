@@ -102,7 +102,7 @@ export interface CollectionItemsRow {
   /** cost_micros in cents, rounded up. */
   cost_cents: number
   created_at: Date
-  /** Of an ebay_seller: the product whose search first brought this seller in this run. */
+  /** Of an ebay_seller: the item of the product whose search first brought this seller in this run. No foreign key: both go with the run, and the check cost a tenth of a booking. */
   parent_id: string | null
   /** Rung of the query ladder that is to be tried, or was tried last. */
   rung: number
@@ -337,6 +337,8 @@ export interface CollectionSightingsRow {
   call_id: string
   seen_at: Date
   seller_ids: string[]
+  /** Listings of each seller, in the order of seller_ids: counting needs no look into the evidence, which is compressed. */
+  listing_counts: number[]
   /** Per seller, in the order of seller_ids: [feedback score, feedback permille, [[listing id, title, price in cents, position], ...]]. */
   evidence: unknown
 }
@@ -347,6 +349,7 @@ export interface CollectionSightingsTable {
   call_id: string
   seen_at: Generated<Date>
   seller_ids: string[]
+  listing_counts: number[]
   evidence: Json<string>
 }
 
@@ -456,6 +459,7 @@ export interface SellersRow {
   /** Number of distinct runs in which this seller was seen, exactly. */
   times_seen: number
   feedback_score: number | null
+  /** Listings of this seller in the run that saw it last, one per product it was found for. */
   item_count: number | null
   created_at: Date
   updated_at: Date | null
