@@ -122,9 +122,9 @@ function errorKind(status: number, { error, refillRate, tokensLeft }: KeepaEnvel
   return refillRate === 0 && tokensLeft === 0 ? 'credentials' : 'rejected'
 }
 
-/** Until the next refill, and as many minutes more as a balance below zero needs to come back. */
+/** Until a refill lifts the balance above zero: the next one brings `refillRate` tokens, and every minute another does. */
 function tokenWait({ refillIn, refillRate, tokensLeft }: KeepaEnvelope): { retryAfterMs: number; resetAt: Date } {
-  const minutes = refillRate && tokensLeft && tokensLeft < 0 ? Math.ceil(-tokensLeft / refillRate) : 0
+  const minutes = refillRate && tokensLeft && tokensLeft < 0 ? Math.floor(-tokensLeft / refillRate) : 0
   const waitMs = Math.min(Math.max(Math.ceil(refillIn ?? 60_000), 0) + minutes * 60_000, 86_400_000)
   return { retryAfterMs: waitMs, resetAt: new Date(Date.now() + waitMs) }
 }
