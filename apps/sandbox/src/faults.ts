@@ -46,7 +46,7 @@ export const FaultRuleSchema = z.strictObject({
   provider: z.enum(['ebay', 'oxylabs', 'keepa', '*']).default('*'),
   kind: z.enum(FAULT_KINDS),
   /**
-   * `search`, `item`, `token`, `rate_limit` (eBay), `amazon_bestsellers`, `ebay` (Oxylabs), `bestsellers`, `product`,
+   * `search`, `item`, `token`, `rate_limit` (eBay), `amazon_bestsellers`, `ebay`, `stats` (Oxylabs), `bestsellers`, `product`,
    * `category`, `token` (Keepa), or `*`. Left out: every operation that can cost something, and `item`.
    */
   operation: z.string().optional(),
@@ -96,7 +96,7 @@ export type FaultDesk = Readonly<{
   decide: (provider: string, operation: string, text: () => string) => Hits
 }>
 
-const FREE_OPERATIONS: ReadonlySet<string> = new Set(['token', 'rate_limit', 'category'])
+const FREE_OPERATIONS: ReadonlySet<string> = new Set(['token', 'rate_limit', 'category', 'stats'])
 const NO_HITS: Hits = new Map()
 
 export function createFaultDesk(seed: number): FaultDesk {

@@ -69,7 +69,12 @@ export async function startSandbox(options: SandboxOptions): Promise<RunningSand
     const ebay = createEbay(() => config, counters, world)
     const providers = [
       ebay.provider,
-      createOxylabs(() => config, counters, world),
+      createOxylabs(
+        () => config,
+        counters,
+        world,
+        () => billing.summary().byKind,
+      ),
       createKeepa(() => config, counters, world),
     ]
     const sandbox: Sandbox = {
@@ -182,8 +187,7 @@ async function exchange(
     sandbox.stats.count(provider.name, operation, 'refused')
     return send(response, provider.refuse(refused, rule, ask, operation))
   }
-  const reply = provider.answer(ask, operation)
-  charge(sandbox, provider, ask, reply)
+  const reply = charged(sandbox, provider, ask, provider.answer(ask, operation))
   sandbox.stats.count(provider.name, operation, reply.charge ? 'charged' : 'free')
   const after = hits.get('hang_after')
   if (after && !(await waiting.hold(response, after.ms))) return
@@ -194,19 +198,26 @@ function searchable(place: Omit<Ask, 'hits' | 'origin'>): string {
   return `${place.method} ${place.path}?${[...place.query].map(([name, value]) => `${name}=${value}`).join('&')} ${place.body}`
 }
 
-function charge(sandbox: Sandbox, provider: Provider, ask: Ask, reply: Reply): void {
-  if (!reply.charge) return
+/**
+ * Books what the reply costs. A charge above the list price is named in the answer (`x-charged-micros`), as a provider's
+ * invoice would: it is the proof of the breach.
+ */
+function charged(sandbox: Sandbox, provider: Provider, ask: Ask, reply: Reply): Reply {
+  if (!reply.charge) return reply
   const above = ask.hits.get('price_above_list')
   const requestId = ask.headers['x-request-id']
+  const { kind, units, account, what } = reply.charge
+  const micros = above ? Math.ceil(reply.charge.micros * above.factor) : reply.charge.micros
   sandbox.billing.append({
     provider: provider.name,
-    kind: reply.charge.kind,
-    units: reply.charge.units,
-    micros: above ? Math.ceil(reply.charge.micros * above.factor) : reply.charge.micros,
+    kind,
+    units,
+    micros,
     requestId: typeof requestId === 'string' ? requestId : null,
-    account: reply.charge.account,
-    what: reply.charge.what,
+    account,
+    what,
   })
+  return above ? { ...reply, headers: { ...reply.headers, 'x-charged-micros': String(micros) } } : reply
 }
 
 function fail(response: ServerResponse, error: unknown): void {

@@ -22,9 +22,21 @@ async function raw({ client, token, brand }: Faulty, requestId = 'id', timeoutMs
       signal: AbortSignal.timeout(timeoutMs),
     })
     const text = await response.text()
-    return { status: response.status, text, retryAfter: response.headers.get('retry-after'), failed: null }
+    return {
+      status: response.status,
+      text,
+      retryAfter: response.headers.get('retry-after'),
+      charged: response.headers.get('x-charged-micros'),
+      failed: null,
+    }
   } catch (error) {
-    return { status: 0, text: '', retryAfter: null, failed: error instanceof Error ? error.name : 'unknown' }
+    return {
+      status: 0,
+      text: '',
+      retryAfter: null,
+      charged: null,
+      failed: error instanceof Error ? error.name : 'unknown',
+    }
   }
 }
 
@@ -208,7 +220,7 @@ describe('an answer that is not what it should be', () => {
   it('a price above the list, the same for every provider', async () => {
     const faulty = await started()
     await faulty.set({ kind: 'price_above_list', factor: 3 })
-    await raw(faulty, 'ebay')
+    expect((await raw(faulty, 'ebay')).charged).toBe('15000')
     await oxylabs(faulty, LIST, 'oxylabs')
     const keepa = await fetch(`${faulty.client.url}/keepa/product?key=${KEEPA_KEY}&domain=1&asin=B000000000`, {
       headers: { 'x-request-id': 'keepa' },
@@ -275,7 +287,9 @@ describe('an answer that is not what it should be', () => {
     const sellerless = await html('no_seller_rows')
     expect(sellerless).toContain('data-listingid')
     expect(sellerless).not.toContain('% positive')
-    expect(await html('fewer_words')).toContain('Results matching fewer words')
+    const fewer = await html('fewer_words')
+    expect(fewer).toContain('No exact matches found')
+    expect(fewer.split('Results matching fewer words')[1]).toContain('data-listingid')
   })
 
   it('Keepa: an error with status 200, uncharged, and the list at the top level', async () => {

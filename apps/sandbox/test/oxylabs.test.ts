@@ -79,6 +79,17 @@ describe('best-seller pages', () => {
     expect(await client.get('/sandbox/billing/summary')).toMatchObject({ count: 1, micros: 5000 })
   })
 
+  it('are counted in the usage report, which is free', async () => {
+    const client = await sandbox()
+    await query(client.url, list('9101', { pages: 2 }))
+    const report = await fetch(`${client.url}/oxylabs/v2/stats`, { headers: { authorization: OXYLABS_BASIC } })
+    expect(await report.json()).toMatchObject({
+      data: { sources: [{ title: 'amazon_bestsellers', results_count: 2 }] },
+    })
+    expect((await fetch(`${client.url}/oxylabs/v2/stats`)).status).toBe(401)
+    expect(await client.get('/sandbox/billing/summary')).toMatchObject({ count: 1 })
+  })
+
   it('of 30 rows have the first 30 of each 50 places', async () => {
     const client = await sandbox({ config: { oxylabs: { pageRows: 30 } } })
     const truth = await products(client, 'orchard/9101')

@@ -36,7 +36,8 @@ export function ebayPage(world: World, url: string, layout: Layout, hits: Hits):
   const page = Math.max(1, Number(query.get('_pgn') ?? 1))
   const rows = onePerListing(found).slice((page - 1) * size, page * size)
   const shown = hits.has('old_layout') ? 's-item' : layout
-  const html = pageHtml(query, rows, found.length, shown, hits)
+  const others = hits.has('fewer_words') && rows.length === 0 ? fewerWords(world, filters) : []
+  const html = pageHtml(query, rows, others, found.length, shown, hits)
   return { status: 200, url, content: hits.has('drift_html') ? drifted(html) : html, type: 'raw' }
 }
 
@@ -80,23 +81,35 @@ function onePerListing(rows: readonly Listing[]): Listing[] {
   return [...new Map(rows.map((row) => [row.legacyId, row])).values()]
 }
 
-function pageHtml(query: URLSearchParams, rows: readonly Listing[], total: number, layout: Layout, hits: Hits): string {
+function pageHtml(
+  query: URLSearchParams,
+  rows: readonly Listing[],
+  others: readonly Listing[],
+  total: number,
+  layout: Layout,
+  hits: Hits,
+): string {
   const name = escaped(query.get('_nkw') ?? '')
   const card = layout === 's-card' ? newCard : oldCard
   const located = query.get('LH_PrefLoc') !== '1'
   const placeholder = layout === 's-card' ? NEW_PLACEHOLDER : OLD_PLACEHOLDER
-  const body = rows.map((row) => card(row, located, hits)).join('')
-  const fewer = rows.length === 0 && hits.has('fewer_words') ? FEWER_WORDS : ''
+  const cards = (shown: readonly Listing[]): string => shown.map((row) => card(row, located, hits)).join('')
+  const fewer = others.length > 0 ? FEWER_WORDS + cards(others) : ''
   const none = rows.length === 0 ? '<h3 class="srp-save-null-search__heading">No exact matches found</h3>' : ''
   return (
     `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>${name} for sale | eBay</title></head><body>` +
     `<h1 class="srp-controls__count-heading"><span class="BOLD">${total}</span> results for <span class="BOLD">${name}</span></h1>` +
     `<div id="srp-river-results" class="srp-river-results clearfix">${none}<ul class="srp-results srp-grid clearfix">` +
-    `${placeholder}${placeholder}${body}${fewer}</ul></div></body></html>`
+    `${placeholder}${placeholder}${cards(rows)}${fewer}</ul></div></body></html>`
   )
 }
 
-/** What eBay shows below an empty result: other listings, which do not match. */
+/** Listings that do not match, which eBay shows below an empty result. */
+function fewerWords(world: World, filters: FilterSet): Listing[] {
+  const any = world.searchHome(() => true).filter((row) => passes(row, filters))
+  return onePerListing(any).slice(0, 5)
+}
+
 const FEWER_WORDS =
   '<li class="srp-river-answer srp-river-answer--REWRITE_START"><span>Results matching fewer words</span></li>'
 
@@ -116,9 +129,11 @@ function newCard(row: Listing, located: boolean, hits: Hits): string {
   const line = (text: string): string =>
     `<div class="s-card__attribute-row"><span class="su-styled-text secondary large">${text}</span></div>`
   const price = `<div class="s-card__attribute-row"><span class="su-styled-text primary bold large-1 s-card__price">$${grouped(row.cents)}</span></div>`
-  const lines = [buyingText(row), shippingText(row), located ? `Located in ${COUNTRIES[row.country]}` : ''].filter(
-    Boolean,
-  )
+  const lines = [
+    buyingText(row),
+    shippingText(row),
+    located || row.country !== 'US' ? `Located in ${COUNTRIES[row.country]}` : '',
+  ].filter(Boolean)
   const seller = hits.has('no_seller_rows')
     ? ''
     : `<div class="su-card-container__attributes__secondary"><div class="s-card__attribute-row"><span class="su-styled-text primary large">${sentName(row.username, row.seller, hits)}</span><span class="su-styled-text primary large">${newFeedback(row)}</span></div></div>`
@@ -140,7 +155,7 @@ function oldCard(row: Listing, located: boolean, hits: Hits): string {
     `<div class="s-item__title"><span role="heading" aria-level="3">${escaped(row.title)}</span></div></a>` +
     `<div class="s-item__subtitle"><span class="SECONDARY_INFO">${conditionText(row)}</span></div>` +
     `<div class="s-item__details"><span class="s-item__price">$${grouped(row.cents)}</span><span class="s-item__purchase-options">${buyingText(row)}</span>` +
-    `<span class="s-item__shipping s-item__logisticsCost">${shippingText(row)}</span>${located ? `<span class="s-item__location">from ${COUNTRIES[row.country]}</span>` : ''}${seller}</div></div></li>`
+    `<span class="s-item__shipping s-item__logisticsCost">${shippingText(row)}</span>${located || row.country !== 'US' ? `<span class="s-item__location">from ${COUNTRIES[row.country]}</span>` : ''}${seller}</div></div></li>`
   )
 }
 

@@ -22,7 +22,15 @@ const PayloadSchema = z.looseObject({
 })
 type Payload = z.infer<typeof PayloadSchema>
 
-export function createOxylabs(config: () => Config, counters: CounterStore, world: World): Provider {
+/** What was charged so far, by price kind. */
+export type Usage = Readonly<Record<string, Readonly<{ units: number }>>>
+
+export function createOxylabs(
+  config: () => Config,
+  counters: CounterStore,
+  world: World,
+  usage: () => Usage,
+): Provider {
   let second = 0
   let inSecond = 0
 
@@ -42,10 +50,11 @@ export function createOxylabs(config: () => Config, counters: CounterStore, worl
     return inSecond <= config().oxylabs.ratePerSecond
   }
 
-  const answer = (ask: Ask): Reply => {
+  const answer = (ask: Ask, operation: string): Reply => {
     const basic = basicCredentials(ask.headers.authorization)
     const { user, password } = config().oxylabs
     if (basic?.user !== user || basic.secret !== password) return json(401, { message: 'Unauthorized' })
+    if (operation === 'stats') return usageReport(ask, usage())
     if (ask.method !== 'POST' || ask.path !== '/v1/queries') return json(404, { message: 'Not found' })
     if (!withinRate()) return json(429, { message: 'Too many requests' }, rateHeaders())
     const payload = readPayload(ask.body)
@@ -64,8 +73,18 @@ export function createOxylabs(config: () => Config, counters: CounterStore, worl
 }
 
 function operationOf({ path, body }: Pick<Ask, 'path' | 'body'>): string {
+  if (path === '/v2/stats') return 'stats'
   if (path !== '/v1/queries') return 'unknown'
   return /"source"\s*:\s*"ebay"/.test(body) ? 'ebay' : 'amazon_bestsellers'
+}
+
+/** Charged results by source since the record began; free of charge. */
+function usageReport(ask: Ask, usage: Usage): Reply {
+  if (ask.method !== 'GET') return json(405, { message: 'Method not allowed' })
+  const sources = Object.entries(usage)
+    .filter(([kind]) => kind.startsWith('oxylabs.'))
+    .map(([kind, { units }]) => ({ title: kind.slice('oxylabs.'.length), results_count: units }))
+  return json(200, { meta: { group_by: 'none' }, data: { sources } })
 }
 
 function readPayload(body: string): Payload | { message: string } {
