@@ -61,4 +61,3 @@ CREATE POLICY provider_accounts_read ON provider_accounts FOR SELECT TO authenti
 CREATE POLICY provider_prices_read ON provider_prices FOR SELECT TO authenticated USING (true);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON provider_accounts, provider_prices TO service_role;
-GRANT SELECT ON provider_accounts, provider_prices TO authenticated;

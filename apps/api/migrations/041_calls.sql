@@ -149,10 +149,3 @@ CREATE TRIGGER collection_calls_updated AFTER UPDATE ON collection_calls
 
 CREATE TRIGGER collection_calls_only_with_run BEFORE DELETE ON collection_calls
   FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION gleaner_only_with_run();
-
--- ============================================================================
--- 4. Functions Of The Database Itself
--- ============================================================================
--- They run as their owner, from triggers only.
-REVOKE ALL ON FUNCTION gleaner_items_inserted(), gleaner_items_updated(), gleaner_category_changed(),
-  gleaner_calls_inserted(), gleaner_calls_updated() FROM PUBLIC;

@@ -16,7 +16,18 @@ ALTER TABLE collection_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE collection_workers ENABLE ROW LEVEL SECURITY;
 
 -- ============================================================================
--- 2. Workers
+-- 2. Nothing To Begin With
+-- ============================================================================
+-- A Supabase project hands every new table and function to anon and
+-- authenticated, TRUNCATE included, which row level security does not cover.
+REVOKE ALL ON collection_settings, collection_runs, collection_items, sellers, provider_accounts, provider_prices,
+  collection_run_categories, collection_category_products, collection_calls, collection_sightings,
+  collection_events, collection_workers, sightings FROM PUBLIC, anon, authenticated;
+REVOKE ALL ON FUNCTION gleaner_items_inserted(), gleaner_items_updated(), gleaner_category_changed(),
+  gleaner_calls_inserted(), gleaner_calls_updated() FROM PUBLIC, anon, authenticated;
+
+-- ============================================================================
+-- 3. Workers
 -- ============================================================================
 CREATE POLICY collection_run_categories_service_role ON collection_run_categories
   FOR ALL TO service_role USING (true) WITH CHECK (true);
@@ -37,7 +48,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON collection_settings, collection_runs, co
 GRANT SELECT ON sightings TO service_role;
 
 -- ============================================================================
--- 3. Members
+-- 4. Members
 -- ============================================================================
 CREATE POLICY collection_settings_member_read ON collection_settings
   FOR SELECT TO authenticated USING (org_id IN (SELECT member_org_ids()));
@@ -64,10 +75,5 @@ CREATE POLICY collection_sightings_member_read ON collection_sightings
   FOR SELECT TO authenticated
   USING (EXISTS (SELECT FROM collection_items i WHERE i.id = item_id));
 
-GRANT SELECT ON collection_settings, collection_runs, collection_items, sellers, collection_run_categories,
-  collection_category_products, collection_calls, collection_sightings, collection_events, sightings TO authenticated;
-
--- On Supabase the default privileges hand every new table to anon: take that back.
-REVOKE ALL ON collection_settings, collection_runs, collection_items, sellers, provider_accounts, provider_prices,
-  collection_run_categories, collection_category_products, collection_calls, collection_sightings,
-  collection_events, collection_workers, sightings FROM anon;
+GRANT SELECT ON collection_settings, collection_runs, collection_items, sellers, provider_accounts, provider_prices,
+  collection_run_categories, collection_category_products, collection_calls, collection_sightings, collection_events, sightings TO authenticated;

@@ -1,0 +1,172 @@
+/** Provider accounts: their rows, their prices, and the credentials that only this process knows. */
+import { AppError } from '../base/errors.ts'
+import { toJson } from '../base/json.ts'
+import type { Micros } from '../base/money.ts'
+import type { Queryable } from '../db/client.ts'
+import { canList, canSearch } from '../providers/registry.ts'
+import type { Credentials, PriceKind, PriceList, ProviderAccount } from '../providers/types.ts'
+
+export type Account = Readonly<{
+  id: string
+  name: string
+  adapter: ProviderAccount['adapter']
+  baseUrl: string
+  sandbox: boolean
+  maxInFlight: number
+  maxPerSecond: number | null
+  prices: PriceList
+}>
+
+const SELECT_ACCOUNTS = `
+  select a.id, a.name, a.adapter, a.base_url as "baseUrl", a.sandbox, a.max_in_flight as "maxInFlight",
+    a.max_per_second as "maxPerSecond",
+    coalesce((select jsonb_object_agg(p.kind, p.price_micros) from provider_prices p where p.account_id = a.id), '{}')
+      as prices
+  from provider_accounts a`
+
+/** All accounts, by name. */
+export async function listAccounts(db: Queryable): Promise<Account[]> {
+  return (await db.query<Account>(`${SELECT_ACCOUNTS} order by a.name`)).rows
+}
+
+/** The account with this id. Throws AppError `provider.unknown`. */
+export async function accountById(db: Queryable, id: string): Promise<Account> {
+  const { rows } = await db.query<Account>(`${SELECT_ACCOUNTS} where a.id = $1`, [id])
+  if (!rows[0]) throw new AppError('provider.unknown', `There is no provider account ${id}.`)
+  return rows[0]
+}
+
+/** The account with this name. Throws AppError `provider.unknown`, naming those there are. */
+export async function accountByName(db: Queryable, name: string): Promise<Account> {
+  const accounts = await listAccounts(db)
+  const account = accounts.find((one) => one.name === name)
+  if (account) return account
+  const names = accounts.map((one) => one.name).join(', ')
+  throw new AppError('provider.unknown', `There is no provider account "${name}".`, {
+    hint: names ? `There are: ${names}. See gleaner accounts.` : 'Add one with gleaner accounts add.',
+  })
+}
+
+export type AccountInput = Readonly<{
+  name: string
+  adapter: ProviderAccount['adapter']
+  baseUrl: string
+  sandbox: boolean
+  maxInFlight?: number
+  maxPerSecond?: number | null
+  /** Prices to set, micro-dollars a unit; kinds left out keep the price they have. */
+  prices?: PriceList
+}>
+
+/** Adds the account, or changes the one of this name to be so. Returns it. */
+export async function saveAccount(db: Queryable, input: AccountInput): Promise<Account> {
+  const { rows } = await db.query<{ id: string }>(
+    `with saved as (
+       insert into provider_accounts (name, adapter, base_url, sandbox, max_in_flight, max_per_second)
+       values ($1, $2, $3, $4, coalesce($5, 50), $6)
+       on conflict (name) do update set adapter = excluded.adapter, base_url = excluded.base_url,
+         sandbox = excluded.sandbox, max_in_flight = coalesce($5, provider_accounts.max_in_flight),
+         max_per_second = coalesce($6, provider_accounts.max_per_second)
+       returning id
+     ), priced as (
+       insert into provider_prices (account_id, kind, price_micros)
+       select saved.id, p.kind, p.micros from saved, json_to_recordset($7) as p(kind text, micros bigint)
+       on conflict (account_id, kind) do update set price_micros = excluded.price_micros
+     )
+     select id from saved`,
+    [
+      input.name,
+      input.adapter,
+      input.baseUrl.replace(/\/+$/, ''),
+      input.sandbox,
+      input.maxInFlight ?? null,
+      input.maxPerSecond ?? null,
+      toJson(Object.entries(input.prices ?? {}).map(([kind, micros]) => ({ kind, micros }))),
+    ],
+  )
+  return accountById(db, rows[0]?.id ?? '')
+}
+
+/** The kinds of charge an adapter needs a price for. */
+export const PRICE_KINDS: Readonly<Record<ProviderAccount['adapter'], readonly PriceKind[]>> = {
+  ebay_browse: ['ebay.search'],
+  oxylabs: ['oxylabs.amazon_bestsellers', 'oxylabs.ebay'],
+  keepa: ['keepa.token'],
+}
+
+const SANDBOX_ADAPTERS = {
+  'sandbox-ebay': 'ebay_browse',
+  'sandbox-oxylabs': 'oxylabs',
+  'sandbox-keepa': 'keepa',
+} as const
+const SANDBOX_PATHS = { ebay_browse: 'ebay', oxylabs: 'oxylabs', keepa: 'keepa' } as const
+
+/** What the sandbox accepts (apps/sandbox/README.md): not secrets, it is play money. */
+const SANDBOX_CREDENTIALS: Readonly<Record<ProviderAccount['adapter'], Credentials>> = {
+  ebay_browse: { user: 'sandbox-client', secret: 'sandbox-secret' },
+  oxylabs: { user: 'sandbox-user', secret: 'sandbox-password' },
+  keepa: { user: '', secret: 'k'.repeat(64) },
+}
+
+/**
+ * Points the three sandbox accounts at the sandbox listening at `origin`, with the prices it says it charges
+ * (micro-dollars by kind). Returns them.
+ */
+export async function saveSandboxAccounts(
+  db: Queryable,
+  origin: string,
+  prices: Readonly<Record<string, number>>,
+): Promise<Account[]> {
+  const saved: Account[] = []
+  for (const [name, adapter] of Object.entries(SANDBOX_ADAPTERS)) {
+    const known = PRICE_KINDS[adapter].filter((kind) => prices[kind] !== undefined)
+    saved.push(
+      await saveAccount(db, {
+        name,
+        adapter,
+        baseUrl: `${origin}/${SANDBOX_PATHS[adapter]}`,
+        sandbox: true,
+        prices: Object.fromEntries(known.map((kind) => [kind, prices[kind] as Micros])),
+      }),
+    )
+  }
+  return saved
+}
+
+/**
+ * The account with its credentials: those of the sandbox, or GLEANER_<NAME>_USER and GLEANER_<NAME>_SECRET of `env`.
+ * Throws AppError `provider.no_credentials` when they are not set.
+ */
+export function withCredentials(account: Account, env: NodeJS.ProcessEnv): ProviderAccount {
+  const { adapter, baseUrl, prices } = account
+  if (account.sandbox) return { adapter, baseUrl, prices, credentials: SANDBOX_CREDENTIALS[adapter] }
+  const prefix = `GLEANER_${account.name.toUpperCase().replaceAll('-', '_')}`
+  const user = env[`${prefix}_USER`] ?? ''
+  const secret = env[`${prefix}_SECRET`] ?? ''
+  if (secret && (user || adapter === 'keepa')) return { adapter, baseUrl, prices, credentials: { user, secret } }
+  const wanted = adapter === 'keepa' ? `${prefix}_SECRET` : `${prefix}_USER and ${prefix}_SECRET`
+  throw new AppError('provider.no_credentials', `The account ${account.name} has no credentials in this process.`, {
+    hint: `Set ${wanted} in the environment of every worker.`,
+  })
+}
+
+export type ChosenAccounts = Readonly<{ list: Account | null; search: Account }>
+
+/**
+ * The two accounts of a run, by name. Throws AppError `provider.unknown` when there is no such account or it cannot do
+ * the job it is chosen for.
+ */
+export async function chooseAccounts(
+  db: Queryable,
+  names: Readonly<{ list: string | null; search: string }>,
+): Promise<ChosenAccounts> {
+  const search = await accountByName(db, names.search)
+  if (!canSearch(search.adapter)) throw cannot(search, 'search eBay', 'an eBay or Oxylabs account')
+  const list = names.list === null ? null : await accountByName(db, names.list)
+  if (list && !canList(list.adapter)) throw cannot(list, 'read best-seller lists', 'an Oxylabs or Keepa account')
+  return { list, search }
+}
+
+function cannot(account: Account, job: string, instead: string): AppError {
+  return new AppError('provider.unknown', `The account ${account.name} cannot ${job}.`, { hint: `Choose ${instead}.` })
+}

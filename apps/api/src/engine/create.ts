@@ -1,0 +1,149 @@
+/** Create: a run with everything it will do, validated and priced, in one transaction. It starts as pending. */
+import { AppError } from '../base/errors.ts'
+import { newId } from '../base/ids.ts'
+import { toJson } from '../base/json.ts'
+import { centsUp, formatDollars, MICROS_PER_CENT, type Micros, toMicros } from '../base/money.ts'
+import { type Db, type Tx, withTxRetry } from '../db/client.ts'
+import { appendEvents } from '../events/append.ts'
+import { checkFilterSettings, type FilterSettings } from '../matching/filters.ts'
+import { listAdapter } from '../providers/registry.ts'
+import type { ListedProduct } from '../providers/types.ts'
+import { type Category, toCategoryRef } from '../runs/categories.ts'
+import { addCategories } from '../runs/categories-of-run.ts'
+import type { Estimate } from '../runs/estimate.ts'
+import { addProducts } from '../runs/items.ts'
+import { readSettings } from '../runs/settings.ts'
+import { type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
+import { type ChosenAccounts, withCredentials } from './accounts.ts'
+import { toNewProduct } from './book-list.ts'
+import type { Actor } from './bootstrap.ts'
+import { estimateRun } from './estimate-run.ts'
+
+export type CreateInput = Readonly<{
+  actor: Actor
+  /** Generated from what is collected when left out. */
+  name?: string
+  collect:
+    | Readonly<{ kind: 'categories'; categories: readonly Category[] }>
+    /** Rows are distinct by ASIN. */
+    | Readonly<{ kind: 'list'; products: readonly ListedProduct[]; label: string }>
+  /** The organisation's setting when left out. */
+  capMicros?: Micros
+  filters?: Partial<FilterSettings>
+  accounts: ChosenAccounts
+  /** Whose credentials a list adapter needs to know its first step; the worker's environment. */
+  env: NodeJS.ProcessEnv
+}>
+
+export type Created = Readonly<{ run: RunSnapshot; estimate: Estimate }>
+
+/** The highest cap there is: a million dollars. More is a slip of the finger. */
+export const CAP_MOST = toMicros(1_000_000_000_000)
+
+/**
+ * Creates a pending run: its cap and filters are snapshots of the organisation's settings, overridden by `input`; its
+ * categories, or its products, are rows. Throws AppError for an empty collection, a bad cap or filter, a missing price.
+ */
+export async function createRun(db: Db, input: CreateInput): Promise<Created> {
+  checkCollect(input)
+  if (input.capMicros !== undefined) checkCap(input.capMicros)
+  const amount =
+    input.collect.kind === 'categories'
+      ? { categories: distinct(input.collect.categories).length }
+      : { products: input.collect.products.length }
+  const estimate = estimateRun(amount, input.accounts)
+  const id = newId()
+  await withTxRetry(db, async (tx) => {
+    await insertRun(tx, id, input, estimate)
+    await insertWork(tx, id, input)
+    await appendEvents(tx, id, [{ type: 'run.created', actorId: input.actor.userId, data: { ...amount, estimate } }])
+  })
+  const run = await runSnapshot(db, id)
+  if (!run) throw new Error(`run ${id} was created and is not found`)
+  return { run, estimate }
+}
+
+/** Throws AppError `input.cap_invalid` unless `cap` is between zero and a million dollars. */
+export function checkCap(cap: Micros): void {
+  if (cap >= 0 && cap <= CAP_MOST) return
+  throw new AppError('input.cap_invalid', `A cap of ${formatDollars(cap)} is not possible.`, {
+    hint: `Give dollars from 0 to ${formatDollars(CAP_MOST, 0)}, such as 25 or 12.50.`,
+  })
+}
+
+function checkCollect({ collect, accounts }: CreateInput): void {
+  const count = collect.kind === 'categories' ? collect.categories.length : collect.products.length
+  if (count === 0) {
+    throw new AppError('input.list_empty', 'There is nothing to collect.', {
+      hint: 'Name at least one category, or give a product list with at least one row.',
+    })
+  }
+  if (collect.kind === 'categories' && !accounts.list) {
+    throw new AppError('provider.unknown', 'Best-seller categories need an account that reads lists.', {
+      hint: 'Choose one with --lists, see gleaner accounts.',
+    })
+  }
+}
+
+async function insertRun(tx: Tx, id: string, input: CreateInput, estimate: Estimate): Promise<void> {
+  const { actor, collect, accounts } = input
+  const settings = await readSettings(tx, actor.orgId)
+  const cap = input.capMicros ?? toMicros(settings.budgetCapCents * MICROS_PER_CENT)
+  const filters = checkFilterSettings({ ...settings.filters, ...input.filters })
+  await tx.query(
+    `insert into collection_runs (id, org_id, name, estimated_cost_cents, budget_cap_cents, cap_micros, category_ids,
+       created_by, source, phase, list_account_id, search_account_id, filters, estimate, soft_warning_percent)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+    [
+      id,
+      actor.orgId,
+      input.name?.trim() || (await generatedName(tx, collect)),
+      centsUp(estimate.cost.likely),
+      centsUp(cap),
+      cap,
+      collect.kind === 'categories' ? distinct(collect.categories).map((category) => category.key) : [],
+      actor.userId,
+      collect.kind === 'categories' ? 'categories' : 'product_list',
+      collect.kind === 'categories' ? 'products' : 'sellers',
+      collect.kind === 'categories' ? (accounts.list?.id ?? null) : null,
+      accounts.search.id,
+      toJson(filters),
+      toJson(estimate),
+      settings.softWarningPercent,
+    ],
+  )
+}
+
+/** Rows of a product list inserted by one statement. */
+const PRODUCTS_AT_ONCE = 2_000
+
+async function insertWork(tx: Tx, id: string, { collect, accounts, env }: CreateInput): Promise<void> {
+  if (collect.kind === 'categories') {
+    if (!accounts.list) throw new Error('checked before: categories have a list account')
+    const adapter = listAdapter(withCredentials(accounts.list, env))
+    const refs = distinct(collect.categories).map(toCategoryRef)
+    await addCategories(
+      tx,
+      id,
+      refs.map((category) => ({ category, firstStep: adapter.firstStep(category) })),
+    )
+    return
+  }
+  for (let from = 0; from < collect.products.length; from += PRODUCTS_AT_ONCE) {
+    await addProducts(tx, id, collect.products.slice(from, from + PRODUCTS_AT_ONCE).map(toNewProduct), null)
+  }
+}
+
+/** A category chosen twice is collected once. */
+function distinct(categories: readonly Category[]): Category[] {
+  return [...new Map(categories.map((category) => [category.key, category])).values()]
+}
+
+/** "Kitchen & Dining and 2 more, 22 Nov 14:02": what, and when by the database's clock. */
+async function generatedName(tx: Tx, collect: CreateInput['collect']): Promise<string> {
+  const { rows } = await tx.query<{ at: string }>(`select to_char(now(), 'FMDD Mon HH24:MI') as at`)
+  const at = rows[0]?.at ?? ''
+  if (collect.kind === 'list') return `${collect.label.slice(0, 150)}, ${at}`
+  const [first, ...rest] = distinct(collect.categories)
+  return `${first?.name.slice(0, 150)}${rest.length > 0 ? ` and ${rest.length} more` : ''}, ${at}`
+}

@@ -1,0 +1,64 @@
+/** From a run to a lane: its accounts opened, its filters read, its share of the slots counted. */
+import { AppError } from '../base/errors.ts'
+import type { Db } from '../db/client.ts'
+import { checkFilterSettings, type FilterSettings } from '../matching/filters.ts'
+import { listAdapter, searchAdapter } from '../providers/registry.ts'
+import type { RunSnapshot } from '../runs/snapshot.ts'
+import { accountById, withCredentials } from './accounts.ts'
+import type { LaneOptions } from './lane.ts'
+
+/** List steps in flight at most: a list is a hundred products of work, so a few at a time keep the searches busy. */
+const LIST_STEPS_MOST = 8
+
+/**
+ * What a lane on this run needs. `share` is the number of running runs that share the slots of an account.
+ * Throws AppError when an account has no credentials here, or no price.
+ */
+export async function openRunLane(
+  options: Readonly<{
+    db: Db
+    env: NodeJS.ProcessEnv
+    workerId: string
+    run: RunSnapshot
+    share: number
+    log: LaneOptions['log']
+  }>,
+): Promise<LaneOptions> {
+  const { db, env, workerId, run, log } = options
+  if (!run.searchAccountId) throw new AppError('provider.unknown', `Run ${run.number} has no account to search with.`)
+  const searchAccount = await accountById(db, run.searchAccountId)
+  const listAccount = run.listAccountId ? await accountById(db, run.listAccountId) : null
+  const search = searchAdapter(withCredentials(searchAccount, env))
+  if (search.worstCase() === null) {
+    throw new AppError('provider.no_price', `The account ${searchAccount.name} has no price for a search.`, {
+      hint: `Set one with gleaner accounts price ${searchAccount.name}.`,
+    })
+  }
+  return {
+    db,
+    workerId,
+    run,
+    log,
+    filters: await filtersOf(db, run.id),
+    search: {
+      id: searchAccount.id,
+      name: searchAccount.name,
+      adapter: search,
+      maxInFlight: Math.max(1, Math.floor(searchAccount.maxInFlight / Math.max(1, options.share))),
+    },
+    list: listAccount && {
+      id: listAccount.id,
+      name: listAccount.name,
+      adapter: listAdapter(withCredentials(listAccount, env)),
+      maxInFlight: Math.min(LIST_STEPS_MOST, listAccount.maxInFlight),
+    },
+  }
+}
+
+async function filtersOf(db: Db, runId: string): Promise<FilterSettings> {
+  const { rows } = await db.query<{ filters: Partial<FilterSettings> }>(
+    'select filters from collection_runs where id = $1',
+    [runId],
+  )
+  return checkFilterSettings(rows[0]?.filters ?? {})
+}
