@@ -12,14 +12,16 @@ import { type SandboxOptions, startSandbox } from './server.ts'
 import type { CatalogueRow } from './world/shelf.ts'
 
 const USAGE = `usage: sandbox --data DIR [--port 0] [--host 127.0.0.1] [--seed 1] [--latency-ms 0]
-               [--config FILE.json] [--catalogue FILE.csv|FILE.json] [--categories FILE.json]`
+               [--config FILE.json] [--catalogue FILE.csv|FILE.json] [--categories FILE.json]
+               [--end-with-stdin]`
 
 const DEFAULT_CATEGORIES = fileURLToPath(new URL('../../../data/amazon-categories.json', import.meta.url))
 
 class BadArgument extends Error {}
 
 try {
-  const running = await startSandbox(readOptions(process.argv.slice(2)))
+  const values = readArguments(process.argv.slice(2))
+  const running = await startSandbox(readOptions(values))
   process.stdout.write(`${JSON.stringify({ listening: running.url, pid: process.pid })}\n`)
   const stop = (): void => {
     running.close().then(
@@ -29,14 +31,15 @@ try {
   }
   process.once('SIGTERM', stop)
   process.once('SIGINT', stop)
+  // The pipe closes when the process that started us ends, however it ends.
+  if (values['end-with-stdin']) process.stdin.once('close', stop).resume()
 } catch (error) {
   const message = error instanceof Error ? error.message : String(error)
   process.stderr.write(`sandbox: ${message}\n${error instanceof BadArgument ? `${USAGE}\n` : ''}`)
   process.exitCode = error instanceof DirectoryInUse ? 5 : 2
 }
 
-function readOptions(argv: string[]): SandboxOptions {
-  const values = readArguments(argv)
+function readOptions(values: ReturnType<typeof readArguments>): SandboxOptions {
   if (values.data === undefined) throw new BadArgument('--data DIR is needed')
   const config = (values.config === undefined ? {} : readJson(values.config)) as ConfigInput
   const latency = values['latency-ms']
@@ -68,6 +71,7 @@ function readArguments(argv: string[]) {
         config: text,
         catalogue: text,
         categories: text,
+        'end-with-stdin': { type: 'boolean' },
       },
     }).values
   } catch (error) {
