@@ -1,0 +1,111 @@
+/** I1 and I3: money and counters of runs against the rows they are made of. */
+import type { Queryable } from '../../db/client.ts'
+import { checkRules, type Finding, type Rule, type Scope } from './types.ts'
+
+const CALLS = `
+  select run_id,
+    coalesce(sum(charge_micros) filter (where state = 'settled'), 0)::bigint as spent,
+    coalesce(sum(hold_micros) filter (where state = 'held'), 0)::bigint as held,
+    coalesce(sum(hold_micros) filter (where state = 'suspect'), 0)::bigint as suspect,
+    coalesce(sum(greatest(charge_micros - hold_micros, 0)) filter (where state = 'settled'), 0)::bigint as breach,
+    count(*) filter (where state = 'held') as held_calls,
+    count(*) filter (where state = 'settled') as settled_calls,
+    count(*) filter (where state = 'released') as released_calls,
+    count(*) filter (where state = 'suspect') as suspect_calls
+  from collection_calls where $1::uuid[] is null or run_id = any($1) group by run_id`
+
+const CAP: Rule = `
+  with calls as (${CALLS})
+  select r.number as run, 'spent + held + suspect' as what, jsonb_build_object('run', r.id) as ids,
+    'at most ' || r.cap_micros + r.breach_micros as expected,
+    greatest(r.spent_micros + r.held_micros + r.suspect_micros, coalesce(c.spent + c.held + c.suspect, 0))::text as found
+  from collection_runs r left join calls c on c.run_id = r.id
+  where ($1::uuid[] is null or r.id = any($1))
+    and (r.spent_micros + r.held_micros + r.suspect_micros > r.cap_micros + r.breach_micros
+      or c.spent + c.held + c.suspect > r.cap_micros + c.breach)
+  order by r.number limit 20`
+
+const MONEY_IS_CALLS: Rule = `
+  with calls as (${CALLS})
+  select r.number as run, 'money of the run against its calls' as what, jsonb_build_object('run', r.id) as ids,
+    coalesce(c.spent + c.held + c.suspect, 0)::text as expected,
+    (r.spent_micros + r.held_micros + r.suspect_micros)::text as found
+  from collection_runs r left join calls c on c.run_id = r.id
+  where ($1::uuid[] is null or r.id = any($1))
+    and r.spent_micros + r.held_micros + r.suspect_micros <> coalesce(c.spent + c.held + c.suspect, 0)
+  order by r.number limit 20`
+
+/** I1: what a run has spent, holds and suspects is under its cap, by its own columns and by the rows of its calls. */
+export function checkCap(tx: Queryable, scope: Scope): Promise<Finding> {
+  const counting = `select count(*)::int as checked from collection_runs where $1::uuid[] is null or id = any($1)`
+  return checkRules(tx, 'I1', scope, counting, [CAP, MONEY_IS_CALLS])
+}
+
+const COUNTERS: Rule = `
+  with calls as (${CALLS}), items as (
+    select run_id,
+      count(*) filter (where product) as total,
+      count(*) filter (where product and status = 'pending') as pending,
+      count(*) filter (where product and status = 'processing') as processing,
+      count(*) filter (where product and status in ('completed', 'failed', 'skipped')) as processed,
+      count(*) filter (where product and status = 'failed') as failed,
+      count(*) filter (where product and outcome = 'found') as found,
+      count(*) filter (where product and outcome = 'none') as none,
+      count(*) filter (where product and outcome = 'blocked') as blocked,
+      count(*) filter (where product and outcome = 'drift') as drift,
+      count(*) filter (where product and outcome = 'rejected') as rejected,
+      count(*) filter (where product and outcome = 'skipped') as skipped,
+      count(*) filter (where not product) as sellers,
+      count(*) filter (where not product and new_to_org) as new_sellers
+    from (select *, item_type = 'amazon_product' as product from collection_items
+      where $1::uuid[] is null or run_id = any($1)) i
+    group by run_id
+  ), categories as (
+    select run_id, count(*) as total, count(*) filter (where status in ('pending', 'processing')) as open,
+      count(*) filter (where status = 'failed') as failed
+    from collection_run_categories where $1::uuid[] is null or run_id = any($1) group by run_id
+  )
+  select r.number as run, v.name as what, jsonb_build_object('run', r.id) as ids,
+    coalesce(v.counted, 0)::text as expected, v.kept::text as found
+  from collection_runs r
+  left join calls c on c.run_id = r.id
+  left join items i on i.run_id = r.id
+  left join categories k on k.run_id = r.id
+  cross join lateral (values
+    ('spent_micros', r.spent_micros, c.spent), ('held_micros', r.held_micros, c.held),
+    ('suspect_micros', r.suspect_micros, c.suspect), ('breach_micros', r.breach_micros, c.breach),
+    ('actual_cost_cents', r.actual_cost_cents, ceil(c.spent / 10000.0)::bigint),
+    ('held_calls', r.held_calls, c.held_calls), ('settled_calls', r.settled_calls, c.settled_calls),
+    ('released_calls', r.released_calls, c.released_calls), ('suspect_calls', r.suspect_calls, c.suspect_calls),
+    ('total_categories', r.total_categories, k.total), ('open_categories', r.open_categories, k.open),
+    ('failed_categories', r.failed_categories, k.failed),
+    ('total_items', r.total_items, i.total), ('pending_items', r.pending_items, i.pending),
+    ('processing_items', r.processing_items, i.processing), ('processed_items', r.processed_items, i.processed),
+    ('failed_items', r.failed_items, i.failed), ('found_items', r.found_items, i.found),
+    ('none_items', r.none_items, i.none), ('blocked_items', r.blocked_items, i.blocked),
+    ('drift_items', r.drift_items, i.drift), ('rejected_items', r.rejected_items, i.rejected),
+    ('skipped_items', r.skipped_items, i.skipped), ('seller_items', r.seller_items, i.sellers),
+    ('new_sellers', r.new_sellers, i.new_sellers)
+  ) v(name, kept, counted)
+  where ($1::uuid[] is null or r.id = any($1)) and v.kept <> coalesce(v.counted, 0)
+  order by r.number limit 20`
+
+const ITEM_COSTS: Rule = `
+  with spent as (
+    select item_id, sum(charge_micros)::bigint as micros from collection_calls
+    where state = 'settled' and item_id is not null and ($1::uuid[] is null or run_id = any($1)) group by item_id
+  )
+  select r.number as run, 'cost_micros of a product' as what, jsonb_build_object('item', i.id) as ids,
+    coalesce(s.micros, 0)::text as expected, i.cost_micros::text as found
+  from collection_items i join collection_runs r on r.id = i.run_id left join spent s on s.item_id = i.id
+  where ($1::uuid[] is null or i.run_id = any($1)) and i.cost_micros <> coalesce(s.micros, 0)
+  order by r.number limit 20`
+
+/** I3: every counter of a run, and the cost of every product, against the rows of calls, products and categories. */
+export function checkCounters(tx: Queryable, scope: Scope): Promise<Finding> {
+  const counting = `select
+    ((select count(*) from collection_runs where $1::uuid[] is null or id = any($1)) +
+     (select count(*) from collection_items where $1::uuid[] is null or run_id = any($1)) +
+     (select count(*) from collection_calls where $1::uuid[] is null or run_id = any($1)))::int as checked`
+  return checkRules(tx, 'I3', scope, counting, [COUNTERS, ITEM_COSTS])
+}
