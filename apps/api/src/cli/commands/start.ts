@@ -1,0 +1,205 @@
+/** gleaner start: everything up, a first collection to look at, then a worker until Ctrl-C. */
+
+import { relative } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Command } from 'commander'
+import { toMicros } from '../../base/money.ts'
+import { stateDir } from '../../deps.ts'
+import { chooseAccounts } from '../../engine/accounts.ts'
+import { loadCategories } from '../../runs/categories.ts'
+import { requireCategory } from '../../runs/find-category.ts'
+import { listRuns } from '../../runs/find-run.ts'
+import type { RunSnapshot } from '../../runs/snapshot.ts'
+import type { Worker } from '../../worker/worker.ts'
+import { addCommand } from '../add-command.ts'
+import { type Context, type Session, withSession } from '../context.ts'
+import { counted, duration } from '../format.ts'
+import { type Interrupt, listenForInterrupt } from '../interrupt.ts'
+import { actLine, exitOf, runJson, sayHowItStands, startCliWorker, VERSION } from '../join-run.ts'
+import { createAndStart } from '../new-run.ts'
+import { type Display, makeDisplay, type View } from '../progress.ts'
+import { runTable } from '../run-table.ts'
+import { openSandbox } from '../sandbox-for-run.ts'
+import { isGoingOn, lookThrough, makeWatcher } from '../watch.ts'
+
+type StartOptions = Readonly<{ firstRun: boolean; once?: boolean }>
+
+const EXAMPLES = `
+Examples:
+  gleaner start                    everything up; on a new database a first sandbox run, live
+  gleaner start --no-first-run     only the worker
+  gleaner start --once             end when the first collection has ended
+  DATABASE_URL=postgresql://… gleaner start
+
+It stays up as a worker: runs started elsewhere appear here. Ctrl-C finishes the calls in flight, books them and
+leaves; running runs go on with the next start. A second Ctrl-C leaves at once.`
+
+/** Adds the command. */
+export function addStart(program: Command): void {
+  const command = program
+    .command('start')
+    .description('bring everything up (database, sandbox, worker), show a first collection, and stay as a worker')
+    .option('--no-first-run', 'no sandbox collection on a database without runs')
+    .option('--once', 'end when no run is going on any more')
+    .addHelpText('after', EXAMPLES)
+  addCommand(command, (context, [options]) =>
+    withSession(context, (session) => start(context, session, options as StartOptions), {
+      schema: 'apply',
+      name: 'gleaner start',
+    }),
+  )
+}
+
+async function start(context: Context, session: Session, options: StartOptions): Promise<number> {
+  const { db } = session
+  const display = makeDisplay(context)
+  const interrupt = listenForInterrupt(() => {
+    if (!context.json)
+      display.print('Stopping. Calls in flight are being finished and booked. Ctrl-C again stops at once.')
+  })
+  const steps = upSteps(context, session)
+  const sandboxFrom = performance.now()
+  const sandbox = await openSandbox(context, session)
+  steps.say(`sandbox ${sandbox.origin}${sandbox.ours ? '' : ' (already up)'}`, performance.now() - sandboxFrom)
+  const workerFrom = performance.now()
+  const worker = await startCliWorker(context, db)
+  steps.say(`worker ${worker.id.slice(-8)}, process ${process.pid}`, performance.now() - workerFrom)
+  steps.ready(sandbox.origin, worker)
+  try {
+    const first = await firstRun(context, session, options)
+    return await stayUp(context, session, { display, interrupt, worker, first, once: options.once === true })
+  } finally {
+    await worker.stop()
+    await sandbox.stop()
+    interrupt.dispose()
+  }
+}
+
+/** Says what is up, and how long each part took. */
+function upSteps(context: Context, { db, embedded, applied, took }: Session) {
+  const { paint } = context
+  const say = (text: string, ms: number): void => {
+    if (context.json || context.quiet) return
+    context.say(`  ${paint.good('✓')} ${text.padEnd(58)} ${paint.dim(duration(ms).padStart(7))}`)
+  }
+  if (!context.json && !context.quiet) context.say(`${paint.bold('Gleaner')} ${VERSION}`)
+  const version = `${Math.trunc(db.serverVersion / 10_000)}.${db.serverVersion % 10_000}`
+  const here = relative(process.cwd(), stateDir(context.config))
+  const place = here.startsWith('..') ? stateDir(context.config) : here || '.'
+  const where = embedded ? `, embedded in ${place}${embedded.created ? ' (made new)' : ''}` : ' at DATABASE_URL'
+  say(`PostgreSQL ${version}${where}`, took.databaseMs)
+  say(
+    applied.length > 0 ? `schema, ${counted(applied.length, 'migration')} applied` : 'schema is current',
+    took.migrationsMs,
+  )
+  return {
+    say,
+    ready: (origin: string, worker: Worker): void => {
+      const upMs = process.uptime() * 1000
+      if (context.json)
+        process.stdout.write(`${JSON.stringify({ listening: origin, worker: worker.id, upMs: Math.round(upMs) })}\n`)
+      else if (!context.quiet) context.say(`Listening for runs, ready after ${duration(upMs)}.`)
+    },
+  }
+}
+
+/** Three lists that differ, small enough to be watched to their end. */
+const FIRST_CATEGORIES = ['kitchen/289754', 'toys-and-games', 'pet-supplies']
+/** The high end of their estimate at the sandbox's prices is $4.98. */
+const FIRST_CAP = toMicros(5_000_000)
+
+/** Starts the first collection on a database without any run; shows the last ones otherwise. */
+async function firstRun(context: Context, session: Session, options: StartOptions): Promise<RunSnapshot | null> {
+  const { db, actor } = session
+  const known = await listRuns(db, actor.orgId, { limit: 5 })
+  if (known.length > 0) {
+    if (!context.json && !context.quiet) context.say(`\n${await runTable(context, db, known)}\n`)
+    return null
+  }
+  if (!options.firstRun) return null
+  const tree = await loadCategories()
+  const run = await createAndStart(context, session, {
+    collect: { kind: 'categories', categories: FIRST_CATEGORIES.map((key) => requireCategory(tree, key)) },
+    accounts: await chooseAccounts(db, { list: 'sandbox-oxylabs', search: 'sandbox-ebay' }),
+    name: 'First collection (sandbox)',
+    capMicros: FIRST_CAP,
+  })
+  if (!context.json && !context.quiet) {
+    context.say(
+      '\nA first collection, from the sandbox: a generated marketplace on this machine. Nothing of it costs money.\n',
+    )
+  }
+  return run
+}
+
+type Stay = Readonly<{
+  display: Display
+  interrupt: Interrupt
+  worker: Worker
+  first: RunSnapshot | null
+  once: boolean
+}>
+
+const LOOK_MS = 250
+
+/** Shows every run that is going on until Ctrl-C (or, with `once`, until none is). Returns the exit status. */
+async function stayUp(context: Context, session: Session, stay: Stay): Promise<number> {
+  const { db, actor } = session
+  const { display, interrupt, first } = stay
+  const watcher = makeWatcher(db)
+  const going = new Set<string>()
+  let status = 0
+  let idle = false
+  while (!interrupt.signal.aborted) {
+    const runs = await lookThrough(() => listRuns(db, actor.orgId, { limit: 20 }))
+    const views = await lookThrough(() =>
+      watcher.look(runs.filter((run) => isGoingOn(run) || going.has(run.id)).reverse()),
+    )
+    for (const view of views.filter(({ run }) => !isGoingOn(run))) {
+      going.delete(view.run.id)
+      display.finish([view])
+      tellEnd(context, view, first)
+      status = exitOf(view.run)
+      idle = false
+    }
+    const open = views.filter(({ run }) => isGoingOn(run))
+    for (const { run } of open) going.add(run.id)
+    if (open.length > 0) display.update(open)
+    else if (stay.once) return status
+    else if (!idle) {
+      idle = true
+      if (!context.json && !context.quiet) context.say(`\n${context.paint.dim('Waiting for runs. Ctrl-C stops.')}`)
+    }
+    await sleep(LOOK_MS, undefined, { signal: interrupt.signal }).catch(() => {})
+  }
+  await stay.worker.stop()
+  await tellLeft(context, session)
+  return 0
+}
+
+function tellEnd(context: Context, view: View, first: RunSnapshot | null): void {
+  if (context.json) {
+    process.stdout.write(`${JSON.stringify({ run: runJson(view.run) })}\n`)
+    return
+  }
+  if (context.quiet) return
+  sayHowItStands(context, view)
+  if (view.run.id !== first?.id || view.run.status !== 'completed') return
+  context.say('\nWhat next')
+  context.say(actLine(context, 'gleaner sellers list', 'who was found, most products matched first'))
+  context.say(actLine(context, 'gleaner sellers export --out sellers.csv', 'all of them, for a spreadsheet'))
+  context.say(actLine(context, `gleaner run show ${view.run.number}`, 'where the money went'))
+  context.say(actLine(context, 'gleaner categories coffee', 'find a category'))
+  context.say(actLine(context, 'gleaner collect kitchen/289742 --cap 5', 'collect from it'))
+}
+
+/** After Ctrl-C: what stays running, and how it goes on. */
+async function tellLeft(context: Context, { db, actor }: Session): Promise<void> {
+  const left = await listRuns(db, actor.orgId, { statuses: ['running'] })
+  if (context.json || context.quiet) return
+  context.say(left.length === 0 ? 'Stopped.' : 'Stopped. Everything that was in flight is booked.')
+  for (const run of left) {
+    context.say(`Run ${run.number}, ${run.name}, is still running: it goes on with the next worker.`)
+  }
+  if (left.length > 0) context.say(actLine(context, 'gleaner start'))
+}

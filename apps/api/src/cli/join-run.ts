@@ -1,0 +1,102 @@
+/** Taking part in a run from the command line: a worker in this process, the live display, and what is said at the end. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ROOT_DIR } from '../base/config.ts'
+import type { Db } from '../db/client.ts'
+import { pauseRun } from '../engine/run-acts.ts'
+import { listRuns } from '../runs/find-run.ts'
+import { leftMicros, type RunSnapshot } from '../runs/snapshot.ts'
+import { startWorker, type Worker } from '../worker/worker.ts'
+import type { Context, Session } from './context.ts'
+import { counted, exactMoney, moneyUp, perNewSeller } from './format.ts'
+import { listenForInterrupt } from './interrupt.ts'
+import { EXIT } from './print-error.ts'
+import { makeDisplay, tookWords, type View } from './progress.ts'
+import { sandboxForRun } from './sandbox-for-run.ts'
+import { drawLast, isGoingOn, watchRun } from './watch.ts'
+import { noticesOf, unanswered } from './words.ts'
+
+/** The version in package.json. */
+export const VERSION: string = (JSON.parse(readFileSync(join(ROOT_DIR, 'package.json'), 'utf8')) as { version: string })
+  .version
+
+/** A worker of this process, which writes to the log of this installation. */
+export function startCliWorker(context: Context, db: Db): Promise<Worker> {
+  return startWorker({ db, env: context.env, version: VERSION, log: context.log })
+}
+
+/**
+ * Works on the run and shows it until it ends or pauses, then says how it stands. On Ctrl-C the run is paused, what is in
+ * flight is booked, and it says how to go on: nothing is spent unseen. Returns the exit status.
+ */
+export async function joinRun(context: Context, session: Session, run: RunSnapshot): Promise<number> {
+  const { db, actor } = session
+  const display = makeDisplay(context)
+  const interrupt = listenForInterrupt(() => {
+    display.print('Pausing. Calls in flight are being finished. Ctrl-C again stops at once.')
+  })
+  const sandbox = await sandboxForRun(context, session, run)
+  const worker = await startCliWorker(context, db)
+  try {
+    await sayOthers(context, db, run)
+    await watchRun(db, run.id, display, interrupt.signal)
+    if (interrupt.signal.aborted) await pauseRun(db, run.id, { reason: 'operator', actorId: actor.userId })
+    await worker.stop()
+    const view = await drawLast(db, run.id, display)
+    if (context.json) context.sayJson(runJson(view.run))
+    else sayHowItStands(context, view)
+    return interrupt.signal.aborted && view.run.status !== 'completed' ? EXIT.interrupted : exitOf(view.run)
+  } finally {
+    await worker.stop()
+    interrupt.dispose()
+    await sandbox?.stop()
+  }
+}
+
+/** A worker takes part in every running run, also in those another command left behind: that costs, so it is said. */
+async function sayOthers(context: Context, db: Db, run: RunSnapshot): Promise<void> {
+  const others = (await listRuns(db, run.orgId, { statuses: ['running'] })).filter((other) => other.id !== run.id)
+  for (const other of others) context.note(`This worker also takes part in run ${other.number}, ${other.name}.`)
+}
+
+/** The exit status for a run that is left in this state. */
+export function exitOf(run: RunSnapshot): number {
+  if (run.status === 'completed') return EXIT.done
+  if (run.status === 'failed' || run.status === 'cancelled') return EXIT.ended
+  return EXIT.paused
+}
+
+/** The run with what follows from its figures, for --json. Amounts are micro-dollars. */
+export function runJson(run: RunSnapshot): Record<string, unknown> {
+  return { ...run, leftMicros: leftMicros(run), unansweredItems: unanswered(run) }
+}
+
+/** The summary of a run that ended, the notices of one that stopped, and the commands that come next. */
+export function sayHowItStands(context: Context, view: View): void {
+  const { run, facts } = view
+  context.say()
+  if (run.status === 'completed') context.say(summary(view))
+  for (const notice of noticesOf(run, facts)) {
+    context.say(notice.text)
+    for (const act of notice.acts) context.say(actLine(context, act))
+  }
+  if (isGoingOn(run)) context.say(`The run is ${run.status}. It goes on while a worker is up.`)
+}
+
+function summary({ run, facts }: View): string {
+  const cost = perNewSeller(run.spentMicros, run.newSellers)
+  const each = cost.startsWith('$') || cost.startsWith('<') ? `, ${cost} for each new seller` : ''
+  const left = exactMoney(leftMicros(run), facts.decimals)
+  const open = unanswered(run) > 0 ? ` ${counted(unanswered(run), 'search', 'searches')} without an answer.` : ''
+  return (
+    `Completed in ${tookWords(run)}: ${counted(run.sellerItems, 'seller')}, ${counted(run.newSellers, 'of them new', 'of them new')}, ` +
+    `for ${exactMoney(run.spentMicros, facts.decimals)}${facts.sandbox ? ' of play money' : ''}${each}. ` +
+    `${left} of the cap of ${moneyUp(run.capMicros)} is unspent.${open}`
+  )
+}
+
+/** A command to copy, as it is called from here. */
+export function actLine(context: Context, act: string, why = ''): string {
+  const command = act.replace(/^gleaner(?= |$)/, context.command)
+  return `  ${context.paint.bold(command)}${why ? `${' '.repeat(Math.max(2, 46 - command.length))}${context.paint.dim(why)}` : ''}`
+}

@@ -1,0 +1,40 @@
+/** All commands, and the options every one of them takes. */
+import { Command } from 'commander'
+import { addCollect } from './commands/collect.ts'
+import { addStart } from './commands/start.ts'
+import { VERSION } from './join-run.ts'
+
+const ABOUT = `Gleaner collects eBay sellers for Amazon best sellers under a hard cap: it never spends more than you allow,
+never pays twice for the same work, and says how it stands at any moment.`
+
+const AFTER = `
+First steps:
+  gleaner start                             everything up, with a first collection from the sandbox
+  gleaner categories coffee                 find a category
+  gleaner collect kitchen/289742 --cap 5    collect from it
+  gleaner sellers list                      who was found
+
+Exit status: 0 done, 1 fault, 2 wrong input, 3 not found, 4 not possible in this state, 5 database or provider not
+usable, 6 verify found something, 7 the run paused, 8 the run failed or was cancelled, 130 interrupted.
+gleaner <command> --help says more. docs/cli.md has all of it.`
+
+/** The program. It throws CommanderError instead of ending the process. */
+export function makeProgram(): Command {
+  const program = new Command('gleaner')
+    .description(ABOUT)
+    .version(VERSION, '-V, --version', 'print the version')
+    .option('--json', 'print the result as JSON, errors as JSON on stderr')
+    .option('--org <name>', 'the organisation to work for; the first one when left out')
+    .option('-q, --quiet', 'print results and errors only')
+    .option('--no-color', 'no colours (NO_COLOR does the same)')
+    .option('--data-dir <dir>', 'where the embedded database, the sandbox and the log are; .gleaner when left out')
+    .option('--debug', 'print the details of an unexpected error')
+    .addHelpText('after', AFTER)
+    .configureHelp({ showGlobalOptions: false })
+    .showSuggestionAfterError(true)
+    .exitOverride()
+  addStart(program)
+  addCollect(program)
+  for (const command of program.commands) command.exitOverride()
+  return program
+}

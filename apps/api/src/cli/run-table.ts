@@ -1,0 +1,40 @@
+/** Runs as a table: state first, money in cents, what was not answered beside what was. */
+import type { Queryable } from '../db/client.ts'
+import { listAccounts } from '../engine/accounts.ts'
+import type { RunSnapshot } from '../runs/snapshot.ts'
+import type { Context } from './context.ts'
+import { count, moment, moneyUp, percent } from './format.ts'
+import { tookWords } from './progress.ts'
+import { type Column, table } from './table.ts'
+import { stateBadge, unanswered } from './words.ts'
+
+/** The table of these runs. */
+export async function runTable(context: Context, db: Queryable, runs: readonly RunSnapshot[]): Promise<string> {
+  const sandboxes = new Set((await listAccounts(db)).filter((one) => one.sandbox).map((one) => one.id))
+  const { paint } = context
+  const columns: Column<RunSnapshot>[] = [
+    { head: 'Run', right: true, cell: (run) => String(run.number) },
+    { head: 'State', cell: (run) => stateBadge(run, paint) },
+    { head: 'Name', gives: true, cell: (run) => run.name },
+    { head: 'Started', cell: (run) => moment(run.startedAt) },
+    { head: 'Took', right: true, cell: (run) => tookWords(run) },
+    { head: 'Spent / cap', right: true, cell: (run) => `${moneyUp(run.spentMicros)} / ${moneyUp(run.capMicros)}` },
+    { head: '', cell: (run) => (sandboxes.has(run.searchAccountId ?? '') ? paint.dim('SANDBOX') : '') },
+    { head: 'Searched', right: true, cell: (run) => searched(run) },
+    {
+      head: 'Unanswered',
+      right: true,
+      cell: (run) => (unanswered(run) > 0 ? paint.warn(count(unanswered(run))) : '0'),
+    },
+    { head: 'Sellers', right: true, cell: (run) => count(run.sellerItems) },
+    { head: 'New', right: true, cell: (run) => count(run.newSellers) },
+  ]
+  return table(context, columns, runs)
+}
+
+function searched(run: RunSnapshot): string {
+  const done = count(run.processedItems)
+  return run.status === 'completed'
+    ? done
+    : `${done} (${percent(run.processedItems, run.totalItems + run.openCategories * 100)})`
+}

@@ -1,0 +1,83 @@
+/** Watching runs: looks at them again and again and draws what it sees. Works on nothing. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Db } from '../db/client.ts'
+import { isConnectionError } from '../db/errors.ts'
+import { type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
+import { factsOf } from './facts.ts'
+import { makePace, type PaceKeeper } from './pace.ts'
+import type { Display, View } from './progress.ts'
+import type { RunFacts } from './words.ts'
+
+const LOOK_MS = 250
+
+/** True while a run can go on by itself as long as a worker is up. */
+export function isGoingOn(run: RunSnapshot): boolean {
+  return run.status === 'running' || run.status === 'pending'
+}
+
+export type Watcher = Readonly<{ look: (runs: readonly RunSnapshot[]) => Promise<View[]> }>
+
+/** Remembers pace and facts of each run between looks. */
+export function makeWatcher(db: Db): Watcher {
+  const paces = new Map<string, PaceKeeper>()
+  const facts = new Map<string, { status: string; facts: RunFacts }>()
+  const started = performance.now()
+  const epoch = Date.now()
+  return {
+    look: async (runs) => {
+      // Steady, whatever somebody does to the clock of this machine.
+      const nowMs = epoch + (performance.now() - started)
+      const views: View[] = []
+      for (const run of runs) {
+        const pace = paces.get(run.id) ?? makePace()
+        paces.set(run.id, pace)
+        const known = facts.get(run.id)
+        const fresh = known?.status === run.status ? known.facts : await factsOf(db, run)
+        facts.set(run.id, { status: run.status, facts: fresh })
+        views.push({ run, facts: fresh, pace: pace.look(run, nowMs), nowMs, workers: 0 })
+      }
+      return views
+    },
+  }
+}
+
+/**
+ * Draws the run until it is neither running nor pending, or `signal` is aborted. Returns the run as last seen. A database
+ * that is away is waited for.
+ */
+export async function watchRun(db: Db, runId: string, display: Display, signal: AbortSignal): Promise<RunSnapshot> {
+  const watcher = makeWatcher(db)
+  for (;;) {
+    const run = await lookThrough(() => runSnapshot(db, runId))
+    if (!run) throw new Error(`run ${runId} is gone`)
+    const views = await lookThrough(() => watcher.look([run]))
+    if (!isGoingOn(run) || signal.aborted) {
+      if (isGoingOn(run)) display.update(views)
+      return run
+    }
+    display.update(views)
+    await sleep(LOOK_MS, undefined, { signal }).catch(() => {})
+  }
+}
+
+/** Asks again while the database is away: the workers wait for it too. */
+export async function lookThrough<T>(look: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await look()
+    } catch (error) {
+      if (!isConnectionError(error)) throw error
+      await sleep(LOOK_MS * 2)
+    }
+  }
+}
+
+/** The run as it stands now, drawn a last time. */
+export async function drawLast(db: Db, runId: string, display: Display): Promise<View> {
+  const run = await runSnapshot(db, runId)
+  if (!run) throw new Error(`run ${runId} is gone`)
+  const [view] = await makeWatcher(db).look([run])
+  if (!view) throw new Error('a run was looked at and not seen')
+  display.finish([view])
+  return view
+}

@@ -1,0 +1,90 @@
+/** Wiring: from the configuration to an open database, for every door. */
+import { basename, dirname, join } from 'node:path'
+import type { Config } from './base/config.ts'
+import { connect, type Db } from './db/client.ts'
+import { type Embedded, openEmbedded } from './db/embedded.ts'
+import { assertCurrent, migrate } from './db/migrate.ts'
+
+/**
+ * What to do about a schema that is behind. The embedded database is nobody else's and is always brought up to date;
+ * a database of one's own is changed only where that is asked for.
+ */
+export type SchemaPolicy = 'apply' | 'require' | 'ignore'
+
+export type DepsOptions = Readonly<{
+  config: Config
+  schema: SchemaPolicy
+  /** Shown in pg_stat_activity, e.g. `gleaner worker`. */
+  name: string
+  /** Most connections at a time. */
+  max?: number
+}>
+
+export type Deps = Readonly<{
+  /** Every connection works as service_role. */
+  db: Db
+  /** Null when DATABASE_URL is used. */
+  embedded: Embedded | null
+  /** Names of the migrations this call applied. */
+  applied: readonly string[]
+  /** How long the two steps took, ms. */
+  took: Readonly<{ databaseMs: number; migrationsMs: number }>
+  /** Ends the connections, and the embedded server when nobody else uses it. */
+  close: () => Promise<void>
+}>
+
+/**
+ * Opens the database of the configuration: the one at DATABASE_URL, or the embedded one, which is made and started when
+ * needed. Its schema is current when this returns, unless `schema` is `ignore`. Throws the AppErrors of `openEmbedded`,
+ * `connect` and `migrate`; nothing stays open then.
+ */
+export async function openDeps(options: DepsOptions): Promise<Deps> {
+  const started = performance.now()
+  const { config } = options
+  const embedded = config.databaseUrl === null ? await openEmbedded({ dataDir: config.dataDir }) : null
+  try {
+    const url = embedded?.url ?? config.databaseUrl ?? ''
+    const databaseMs = performance.now() - started
+    const applied = await bringUp(url, options, embedded !== null)
+    const migrationsMs = performance.now() - started - databaseMs
+    // With a schema that may be missing there may be no such role yet.
+    const role = options.schema === 'ignore' ? {} : ({ role: 'service_role' } as const)
+    const db = await connect(url, { name: options.name, max: options.max ?? 10, ...role })
+    const close = async (): Promise<void> => {
+      await db.close()
+      await embedded?.close()
+    }
+    return { db, embedded, applied, took: { databaseMs, migrationsMs }, close }
+  } catch (error) {
+    await embedded?.close()
+    throw error
+  }
+}
+
+/** Brings the schema up to date, or makes sure it is, as the owner of the database. Returns what was applied. */
+async function bringUp(url: string, { schema, name }: DepsOptions, isEmbedded: boolean): Promise<readonly string[]> {
+  if (schema === 'ignore') return []
+  const owner = await connect(url, { name, max: 2 })
+  try {
+    if (isEmbedded || schema === 'apply') return await migrate(owner)
+    await assertCurrent(owner)
+    return []
+  } finally {
+    await owner.close()
+  }
+}
+
+/** The directory of everything this installation keeps beside its database: the sandbox's data and the log. */
+export function stateDir(config: Config): string {
+  return basename(config.dataDir) === 'pg18' ? dirname(config.dataDir) : config.dataDir
+}
+
+/** Where the sandbox of this installation keeps its world and its bill. */
+export function sandboxDir(config: Config): string {
+  return join(stateDir(config), 'sandbox')
+}
+
+/** The log of the commands of this installation. */
+export function logFile(config: Config): string {
+  return join(stateDir(config), 'gleaner.log')
+}
