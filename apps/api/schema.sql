@@ -181,7 +181,7 @@ CREATE TABLE public.collection_sightings (
   seen_at timestamp with time zone DEFAULT now() NOT NULL,
   seller_ids uuid[] NOT NULL,
   listing_counts smallint[] NOT NULL,
-  evidence jsonb NOT NULL
+  evidence json NOT NULL
 );
 
 CREATE TABLE public.collection_workers (
@@ -771,7 +771,7 @@ CREATE VIEW public.sightings WITH (security_invoker=true) AS
      CROSS JOIN LATERAL ( SELECT s.seller_ids[n.n] AS seller_id,
             (s.evidence -> (n.n - 1)) AS proof
            FROM generate_series(1, cardinality(s.seller_ids)) n(n)) sold)
-     CROSS JOIN LATERAL jsonb_array_elements((sold.proof -> 2)) listing(value));
+     CROSS JOIN LATERAL json_array_elements((sold.proof -> 2)) listing(value));
 
 -- Triggers
 

@@ -1,14 +1,14 @@
-/** A signal one loop waits on: `notify` wakes the waiter, or the next one to wait when nobody waits now. */
+/** A signal loops wait on: `notify` wakes all who wait, or the next one to wait when nobody waits now. */
 export type Wake = Readonly<{ notify: () => void; wait: (timeoutMs: number) => Promise<void> }>
 
 /** Makes a signal. `wait` resolves at the next `notify`, at once when one came since the last wait, or after the timeout. */
 export function makeWake(): Wake {
   let pending = false
-  let release: (() => void) | null = null
+  const waiting = new Set<() => void>()
   return {
     notify: () => {
-      if (release) release()
-      else pending = true
+      if (waiting.size === 0) pending = true
+      for (const release of waiting) release()
     },
     wait: (timeoutMs) => {
       if (pending) {
@@ -16,13 +16,13 @@ export function makeWake(): Wake {
         return Promise.resolve()
       }
       return new Promise((resolve) => {
-        const timer = setTimeout(done, timeoutMs)
-        function done(): void {
+        const timer = setTimeout(release, timeoutMs)
+        function release(): void {
           clearTimeout(timer)
-          release = null
+          waiting.delete(release)
           resolve()
         }
-        release = done
+        waiting.add(release)
       })
     },
   }

@@ -97,6 +97,7 @@ function makePool(connectionString: string, options: ConnectOptions, sockets: Se
       sockets.add(socket)
       return socket.once('close', () => sockets.delete(socket))
     },
+    // oxlint-disable-next-line typescript/no-misused-promises -- the pool awaits it, its type does not say so
     onConnect: (client) => prepare(client as pg.Client, options),
   })
   pool.on('error', (error) => options.onIdleError?.(error))

@@ -5,7 +5,6 @@
 import { type Micros, ZERO } from '../base/money.ts'
 import type { Tx } from '../db/client.ts'
 import { bookCalls, type CallBooking, lockUnbookedCalls } from '../ledger/book.ts'
-import { readSellerName, type SellerName } from '../matching/normalise.ts'
 import type { Listing, SearchAnswer } from '../providers/types.ts'
 import { bookItems, type ItemBooking, type ItemChange, lockEffectiveItems } from '../runs/items.ts'
 import type { RunSnapshot } from '../runs/snapshot.ts'
@@ -17,10 +16,10 @@ import {
   recordSellers,
   recordSellersInRun,
   type SeenSeller,
-  type SellerProof,
 } from '../sellers/record.ts'
 import { type BookedFacts, closeBooking } from './close-booking.ts'
 import { type Consequence, consequenceOfAnswer, consequenceOfFailure, type RunFate } from './consequences.ts'
+import { type SellerOfSearch, sellersOfSearch } from './sellers-of-search.ts'
 
 /** A search that has come to an end, whatever end. */
 export type FinishedSearch = Readonly<{
@@ -122,42 +121,25 @@ type NewInBooking = SeenSeller & { parentItemId: string; listings: number }
 type Gathered = {
   /** Sellers of the whole batch, once each, with the product that brought them first. */
   sellers: Map<string, NewInBooking>
-  searches: { search: FinishedSearch; bySeller: Map<string, SellerProof> }[]
+  searches: { search: FinishedSearch; bySeller: ReadonlyMap<string, SellerOfSearch> }[]
 }
 
 function gather(found: readonly Judged[]): Gathered {
   const gathered: Gathered = { sellers: new Map(), searches: [] }
-  const names = new Map<string, SellerName | null>()
-  for (const { search, listings } of found) {
-    const bySeller = new Map<string, SellerProof>()
-    for (const listing of listings) {
-      const { username, feedbackScore, feedbackPermille } = listing.seller
-      const name = nameOf(username, names)
-      if (!name) continue
-      const key = name.normalizedName
-      const row = [listing.listingId, listing.title, listing.priceCents, listing.position] as const
-      const proof = bySeller.get(key)
-      if (proof) (proof[2] as (typeof row)[]).push(row)
-      else bySeller.set(key, [feedbackScore, feedbackPermille, [row]])
-      const seller = gathered.sellers.get(key)
-      if (seller) {
-        seller.listings += 1
-        continue
-      }
-      const { displayName } = name
-      const first = { key, displayName, feedbackScore, feedbackPermille, parentItemId: search.itemId, listings: 1 }
-      gathered.sellers.set(key, first)
-    }
+  for (const { search } of found) {
+    const bySeller = sellersOfSearch(search.answer)
     gathered.searches.push({ search, bySeller })
+    for (const [key, { displayName, proof }] of bySeller) {
+      const [feedbackScore, feedbackPermille, { length: listings }] = proof
+      const seen = gathered.sellers.get(key)
+      if (seen) seen.listings += listings
+      else {
+        const parentItemId = search.itemId
+        gathered.sellers.set(key, { key, displayName, feedbackScore, feedbackPermille, parentItemId, listings })
+      }
+    }
   }
   return gathered
-}
-
-/** Names repeat within a batch, and Unicode folding costs more than a look-up. */
-function nameOf(username: string, names: Map<string, SellerName | null>): SellerName | null {
-  let name = names.get(username)
-  if (name === undefined) names.set(username, (name = readSellerName(username)))
-  return name
 }
 
 function toEvidence({ search, bySeller }: Gathered['searches'][number], ids: ReadonlyMap<string, string>): Evidence {
@@ -167,7 +149,7 @@ function toEvidence({ search, bySeller }: Gathered['searches'][number], ids: Rea
     rung,
     callId,
     sellerIds: [...bySeller.keys()].map((key) => idOf(ids, key)),
-    proofs: [...bySeller.values()],
+    proofs: [...bySeller.values()].map(({ proof }) => proof),
   }
 }
 

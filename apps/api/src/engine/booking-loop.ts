@@ -7,27 +7,27 @@ import { bookListStep, type FinishedStep } from './book-list.ts'
 import { mayClimb } from './claim.ts'
 import type { RunFate } from './consequences.ts'
 import { hasUnbooked, type Lane, throughOutages } from './lane.ts'
+import { dropBatch, pickBatch } from './pick-batch.ts'
 import { failRun, pauseRun } from './run-acts.ts'
 
-/** One booking takes at most this many searches, so that its transaction stays short. */
-const BATCH_MOST = 400
 const WAIT_MS = 1_000
 
 /**
  * Two bookings at a time: while one holds the run's row, the other writes sellers and evidence. Measured in bench/engine;
  * a third gains nothing, since the last part of every booking waits for the run's row.
  */
-export const BOOKING_LOOPS = 1
+export const BOOKING_LOOPS = 2
 
 /** Books until the lane is closing and everything it sent is booked. A lane runs BOOKING_LOOPS of these. */
 export async function bookingLoop(lane: Lane): Promise<void> {
   for (;;) {
     const step = lane.finished.steps.shift()
     if (step) await bookStep(lane, step)
-    else if (lane.finished.searches.length > 0) await bookBatch(lane)
-    else if (lane.closing && !hasUnbooked(lane)) return
+    else if (await bookBatch(lane)) continue
+    else if (lane.closing && !hasUnbooked(lane)) break
     else await lane.bookWake.wait(WAIT_MS)
   }
+  lane.bookWake.notify()
 }
 
 async function bookStep(lane: Lane, step: FinishedStep): Promise<void> {
@@ -35,21 +35,24 @@ async function bookStep(lane: Lane, step: FinishedStep): Promise<void> {
   countMisses(lane, [step])
   const booked = await throughOutages(lane, () => withTxRetry(lane.db, (tx) => bookListStep(tx, lane.run, step)))
   if (booked) await act(lane, booked, 'list')
-  doneWith(lane, [step])
+  lane.booking.delete(step.callId)
+  wakeOthers(lane)
 }
 
-async function bookBatch(lane: Lane): Promise<void> {
-  const batch = lane.finished.searches.splice(0, BATCH_MOST)
-  for (const search of batch) lane.booking.add(search.callId)
-  countMisses(lane, batch)
-  for (const booked of await bookWhole(lane, batch)) await act(lane, booked, 'search')
-  doneWith(lane, batch)
+async function bookBatch(lane: Lane): Promise<boolean> {
+  const batch = pickBatch(lane)
+  if (batch.searches.length === 0) return false
+  countMisses(lane, batch.searches)
+  for (const booked of await bookWhole(lane, batch.searches)) await act(lane, booked, 'search')
+  dropBatch(lane, batch)
+  wakeOthers(lane)
+  return true
 }
 
-function doneWith(lane: Lane, calls: readonly Readonly<{ callId: string }>[]): void {
-  for (const { callId } of calls) lane.booking.delete(callId)
+/** Slots are free again, and what waited for sellers of this booking can be booked. */
+function wakeOthers(lane: Lane): void {
   lane.claimWake.notify()
-  if (lane.closing) lane.bookWake.notify()
+  lane.bookWake.notify()
 }
 
 /** Counts calls in a row that ended without an answer through the provider's or the network's fault. */

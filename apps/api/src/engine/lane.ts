@@ -45,6 +45,8 @@ export type Lane = LaneOptions & {
   readonly finished: { searches: FinishedSearch[]; steps: FinishedStep[] }
   /** Calls a booking is under way for. */
   readonly booking: Set<string>
+  /** Keys of sellers a booking under way is recording. */
+  readonly recording: Set<string>
   readonly knownSellers: KnownSellers
   /** Nothing is sent to the account before this moment (performance.now). */
   readonly waitUntil: { search: number; list: number }
@@ -66,6 +68,7 @@ export function openLane(options: LaneOptions): Lane {
     inFlight: { searches: new Set(), steps: new Set() },
     finished: { searches: [], steps: [] },
     booking: new Set(),
+    recording: new Set(),
     knownSellers: makeKnownSellers(),
     waitUntil: { search: 0, list: 0 },
     misses: 0,

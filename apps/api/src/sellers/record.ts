@@ -107,7 +107,7 @@ export async function recordEvidence(tx: Tx, evidence: readonly Evidence[]): Pro
       insert into collection_sightings (item_id, rung, call_id, seller_ids, listing_counts, evidence)
       select item_id, rung, call_id, seller_ids, listing_counts, evidence
       from json_to_recordset($1) as e(item_id uuid, rung smallint, call_id uuid, seller_ids uuid[],
-        listing_counts smallint[], evidence jsonb)
+        listing_counts smallint[], evidence json)
       on conflict (item_id, rung) do update
         set call_id = excluded.call_id, seller_ids = excluded.seller_ids, listing_counts = excluded.listing_counts,
           evidence = excluded.evidence, seen_at = now()`,
