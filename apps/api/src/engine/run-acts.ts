@@ -3,10 +3,10 @@
  * possible, changes the state and appends the event in one transaction. The database refuses illegal moves as well.
  */
 import { AppError } from '../base/errors.ts'
-import { formatDollars, type Micros } from '../base/money.ts'
+import { formatDollars, type Micros, ZERO } from '../base/money.ts'
 import { type Db, type Tx, withTxRetry } from '../db/client.ts'
 import { appendEvents, type NewEvent } from '../events/append.ts'
-import { lockRun, type PauseReason, type RunSnapshot, runSnapshot, TERMINAL } from '../runs/snapshot.ts'
+import { leftMicros, lockRun, type PauseReason, type RunSnapshot, runSnapshot, TERMINAL } from '../runs/snapshot.ts'
 import { refreshItemCounts } from '../sellers/refresh.ts'
 import { claimPlace } from './start.ts'
 
@@ -38,32 +38,40 @@ export function resumeRun(
   runId: string,
   options: Readonly<{ actorId?: string; callPriceMicros?: Micros }> = {},
 ): Promise<RunSnapshot> {
-  return act(db, runId, async (tx, run) => {
-    if (run.status === 'running') return null
+  return withTxRetry(db, async (tx) => {
+    const known = await runSnapshot(tx, runId)
+    if (!known) throw new AppError('run.not_found', `There is no run ${runId}.`)
+    // The organisation's row first, then the run's, as in start.ts.
+    const free = await claimPlace(tx, known.orgId)
+    const run = (await lockRun(tx, runId)) ?? known
+    if (run.status === 'running') return run
     if (run.status !== 'paused') throw wrongState(run, 'resumed')
-    const left = run.capMicros - run.spentMicros - run.heldMicros - run.suspectMicros
-    const price = options.callPriceMicros ?? 0
-    if (left < price) {
-      throw new AppError(
-        'run.cap_reached',
-        `The cap leaves ${formatDollars(left as Micros)}, less than one call (${formatDollars(price as Micros)}).`,
-        {
-          hint: `Raise the cap first: gleaner run cap ${run.number} <dollars>`,
-        },
-      )
-    }
-    if (!(await claimPlace(tx, run.orgId))) {
+    checkLeft(run, options.callPriceMicros ?? ZERO)
+    if (!free) {
       throw new AppError(
         'run.wrong_state',
         `Run ${run.number} cannot go on: all places of its organisation are taken.`,
         {
-          hint: 'Wait for another run to end, or raise max_concurrent_runs with `gleaner settings`.',
+          hint: 'Wait for another run to end, or raise the number of runs with gleaner settings set runs=N.',
         },
       )
     }
     await tx.query(`update collection_runs set status = 'running' where id = $1`, [runId])
-    return { type: 'run.resumed', actorId: options.actorId ?? null }
+    await appendEvents(tx, runId, [{ type: 'run.resumed', actorId: options.actorId ?? null }])
+    return (await runSnapshot(tx, runId)) ?? run
   })
+}
+
+function checkLeft(run: RunSnapshot, price: Micros): void {
+  const left = leftMicros(run)
+  if (left >= price) return
+  throw new AppError(
+    'run.cap_reached',
+    `The cap leaves ${formatDollars(left)}, less than one call (${formatDollars(price)}).`,
+    {
+      hint: `Raise the cap first: gleaner run cap ${run.number} <dollars>`,
+    },
+  )
 }
 
 /**
