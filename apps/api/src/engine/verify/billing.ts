@@ -124,18 +124,28 @@ function reasonOf(error: unknown): string {
   return cause instanceof Error ? cause.message || String((cause as { code?: string }).code) : String(cause)
 }
 
+type RunSum = {
+  /** For all its calls. */
+  billed: number
+  settled: number
+  /** For its settled and released calls. */
+  billedFor: number
+  /** For its suspect calls, beyond what each holds. */
+  suspectOver: number
+}
+
 /** Per run: billed at most the cap; and, of calls that are not in flight, exactly what is settled, or may be suspect. */
 function compareRuns({ calls, runs }: LedgerSide, billed: ReadonlyMap<string, Billed>): Example[] {
-  const sums = new Map<number, { billed: number; settled: number; least: number; most: number }>()
+  const sums = new Map<number, RunSum>()
   for (const call of calls) {
-    const sum = sums.get(call.run) ?? { billed: 0, settled: 0, least: 0, most: 0 }
+    const sum = sums.get(call.run) ?? { billed: 0, settled: 0, billedFor: 0, suspectOver: 0 }
     sums.set(call.run, sum)
     const micros = billed.get(call.id)?.micros ?? 0
     sum.billed += micros
     if (call.state === 'held') continue
     sum.settled += call.charge ?? 0
-    if (call.state !== 'suspect') sum.least += micros
-    sum.most += call.state === 'suspect' ? Math.max(0, micros - call.hold) : 0
+    if (call.state === 'suspect') sum.suspectOver += Math.max(0, micros - call.hold)
+    else sum.billedFor += micros
   }
   const examples: Example[] = []
   for (const { number, capMicros, breachMicros } of runs) {
@@ -145,8 +155,8 @@ function compareRuns({ calls, runs }: LedgerSide, billed: ReadonlyMap<string, Bi
       examples.push({ run: number, what, ids: {}, expected, found: String(found) })
     }
     if (sum.billed > capMicros + breachMicros) tell('billed', `at most ${capMicros + breachMicros}`, sum.billed)
-    if (sum.least !== sum.settled) tell('billed for settled and released calls', String(sum.settled), sum.least)
-    if (sum.most > 0) tell('billed for suspect calls beyond their holds', '0', sum.most)
+    if (sum.billedFor !== sum.settled) tell('billed for settled and released calls', String(sum.settled), sum.billedFor)
+    if (sum.suspectOver > 0) tell('billed for suspect calls beyond their holds', '0', sum.suspectOver)
   }
   return examples
 }
