@@ -503,9 +503,13 @@ BEGIN
   IF NEW.cap_micros = 0 AND NEW.budget_cap_cents > 0 THEN
     NEW.cap_micros := NEW.budget_cap_cents::bigint * 10000;
   END IF;
-  IF (NEW.spent_micros, NEW.held_micros, NEW.suspect_micros, NEW.breach_micros, NEW.actual_cost_cents,
-      NEW.total_items, NEW.processed_items, NEW.failed_items, NEW.event_seq) IS DISTINCT FROM
-     (0::bigint, 0::bigint, 0::bigint, 0::bigint, 0, 0, 0, 0, 0::bigint) THEN
+  IF (NEW.spent_micros, NEW.held_micros, NEW.suspect_micros, NEW.breach_micros, NEW.event_seq)
+      IS DISTINCT FROM (0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint)
+    OR (NEW.actual_cost_cents, NEW.held_calls, NEW.settled_calls, NEW.released_calls, NEW.suspect_calls,
+      NEW.total_categories, NEW.open_categories, NEW.failed_categories, NEW.total_items, NEW.processed_items,
+      NEW.failed_items, NEW.pending_items, NEW.processing_items, NEW.found_items, NEW.none_items, NEW.blocked_items,
+      NEW.drift_items, NEW.rejected_items, NEW.skipped_items, NEW.seller_items, NEW.new_sellers)
+      IS DISTINCT FROM (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) THEN
     RAISE EXCEPTION 'money and counters of a run are kept by the database and begin at zero' USING ERRCODE = 'GL003';
   END IF;
   RETURN NEW;
@@ -781,7 +785,7 @@ CREATE TRIGGER collection_calls_only_with_run BEFORE DELETE ON public.collection
 CREATE TRIGGER collection_calls_updated AFTER UPDATE ON public.collection_calls REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_calls_updated();
 CREATE TRIGGER collection_events_final BEFORE DELETE OR UPDATE ON public.collection_events FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_events_final();
 CREATE TRIGGER collection_items_begin BEFORE INSERT ON public.collection_items FOR EACH ROW WHEN ((NOT (((new.item_type = 'amazon_product'::text) AND (new.status = ANY (ARRAY['pending'::text, 'skipped'::text]))) OR ((new.item_type = 'ebay_seller'::text) AND (new.status = 'completed'::text))))) EXECUTE FUNCTION public.gleaner_item_begins();
-CREATE TRIGGER collection_items_illegal BEFORE UPDATE ON public.collection_items FOR EACH ROW WHEN ((((old.status <> ALL (ARRAY['pending'::text, 'processing'::text])) AND (new.status <> old.status)) OR (new.epoch < old.epoch) OR (new.cost_micros < old.cost_micros) OR (new.id <> old.id) OR (new.run_id <> old.run_id) OR (new.item_type <> old.item_type) OR (new.external_id <> old.external_id) OR (new.new_to_org <> old.new_to_org))) EXECUTE FUNCTION public.gleaner_item_illegal();
+CREATE TRIGGER collection_items_illegal BEFORE UPDATE ON public.collection_items FOR EACH ROW WHEN ((((old.status <> ALL (ARRAY['pending'::text, 'processing'::text])) AND ((new.status <> old.status) OR (new.outcome IS DISTINCT FROM old.outcome))) OR (new.epoch < old.epoch) OR (new.cost_micros < old.cost_micros) OR (new.id <> old.id) OR (new.run_id <> old.run_id) OR (new.item_type <> old.item_type) OR (new.external_id <> old.external_id) OR (new.new_to_org <> old.new_to_org))) EXECUTE FUNCTION public.gleaner_item_illegal();
 CREATE TRIGGER collection_items_inserted AFTER INSERT ON public.collection_items REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_items_inserted();
 CREATE TRIGGER collection_items_only_with_run BEFORE DELETE ON public.collection_items FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_only_with_run();
 CREATE TRIGGER collection_items_updated AFTER UPDATE ON public.collection_items REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_items_updated();

@@ -148,9 +148,13 @@ BEGIN
   IF NEW.cap_micros = 0 AND NEW.budget_cap_cents > 0 THEN
     NEW.cap_micros := NEW.budget_cap_cents::bigint * 10000;
   END IF;
-  IF (NEW.spent_micros, NEW.held_micros, NEW.suspect_micros, NEW.breach_micros, NEW.actual_cost_cents,
-      NEW.total_items, NEW.processed_items, NEW.failed_items, NEW.event_seq) IS DISTINCT FROM
-     (0::bigint, 0::bigint, 0::bigint, 0::bigint, 0, 0, 0, 0, 0::bigint) THEN
+  IF (NEW.spent_micros, NEW.held_micros, NEW.suspect_micros, NEW.breach_micros, NEW.event_seq)
+      IS DISTINCT FROM (0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint)
+    OR (NEW.actual_cost_cents, NEW.held_calls, NEW.settled_calls, NEW.released_calls, NEW.suspect_calls,
+      NEW.total_categories, NEW.open_categories, NEW.failed_categories, NEW.total_items, NEW.processed_items,
+      NEW.failed_items, NEW.pending_items, NEW.processing_items, NEW.found_items, NEW.none_items, NEW.blocked_items,
+      NEW.drift_items, NEW.rejected_items, NEW.skipped_items, NEW.seller_items, NEW.new_sellers)
+      IS DISTINCT FROM (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) THEN
     RAISE EXCEPTION 'money and counters of a run are kept by the database and begin at zero' USING ERRCODE = 'GL003';
   END IF;
   RETURN NEW;

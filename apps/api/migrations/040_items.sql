@@ -145,7 +145,8 @@ $$;
 
 CREATE TRIGGER collection_items_illegal BEFORE UPDATE ON collection_items
   FOR EACH ROW WHEN (
-    (OLD.status NOT IN ('pending', 'processing') AND NEW.status <> OLD.status)
+    (OLD.status NOT IN ('pending', 'processing')
+      AND (NEW.status <> OLD.status OR NEW.outcome IS DISTINCT FROM OLD.outcome))
     OR NEW.epoch < OLD.epoch OR NEW.cost_micros < OLD.cost_micros OR NEW.id <> OLD.id OR NEW.run_id <> OLD.run_id
     OR NEW.item_type <> OLD.item_type OR NEW.external_id <> OLD.external_id OR NEW.new_to_org <> OLD.new_to_org)
   EXECUTE FUNCTION gleaner_item_illegal();

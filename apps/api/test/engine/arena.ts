@@ -29,6 +29,7 @@ import type {
 } from '../../src/providers/types.ts'
 import { addCategories } from '../../src/runs/categories-of-run.ts'
 import { addProducts } from '../../src/runs/items.ts'
+import { changeSettings } from '../../src/runs/settings.ts'
 import { type RunSnapshot, runSnapshot } from '../../src/runs/snapshot.ts'
 import { type FreshDb, freshDb } from '../support/db.ts'
 
@@ -72,6 +73,7 @@ export async function makeArena(): Promise<Arena> {
   const fresh = await freshDb()
   const { db } = fresh
   const actor = await actorFor(db)
+  await changeSettings(db, actor.orgId, { maxConcurrentRuns: 1000 })
   const account = (name: string, adapter: Account['adapter'], prices: Account['prices']) =>
     saveAccount(db, { name, adapter, baseUrl: 'http://127.0.0.1:9', sandbox: true, prices })
   const search = await account('search', 'ebay_browse', { 'ebay.search': PRICE })
