@@ -1,8 +1,10 @@
 /** Wiring: from the configuration to an open database, for every door. */
+import { createHash } from 'node:crypto'
 import { basename, dirname, join } from 'node:path'
 import type { Config } from './base/config.ts'
 import { connect, type Db } from './db/client.ts'
 import { type Embedded, openEmbedded } from './db/embedded.ts'
+import { describeTarget } from './db/errors.ts'
 import { assertCurrent, migrate } from './db/migrate.ts'
 
 /**
@@ -79,9 +81,11 @@ export function stateDir(config: Config): string {
   return basename(config.dataDir) === 'pg18' ? dirname(config.dataDir) : config.dataDir
 }
 
-/** Where the sandbox of this installation keeps its world and its bill. */
+/** Where the sandbox keeps its world and its bill: one for each database, or bills would mix. */
 export function sandboxDir(config: Config): string {
-  return join(stateDir(config), 'sandbox')
+  const target = config.databaseUrl === null ? '' : describeTarget(config.databaseUrl)
+  const suffix = target && `-${createHash('sha256').update(target).digest('hex').slice(0, 8)}`
+  return join(stateDir(config), `sandbox${suffix}`)
 }
 
 /** The log of the commands of this installation. */

@@ -1,7 +1,17 @@
 /** All commands, and the options every one of them takes. */
 import { Command } from 'commander'
+import { addAccounts } from './commands/accounts.ts'
+import { addCategories } from './commands/categories.ts'
 import { addCollect } from './commands/collect.ts'
+import { addDoctor } from './commands/doctor.ts'
+import { addMigrate } from './commands/migrate.ts'
+import { addRun } from './commands/run.ts'
+import { addRuns } from './commands/runs.ts'
+import { addSellers } from './commands/sellers.ts'
+import { addSettings } from './commands/settings.ts'
 import { addStart } from './commands/start.ts'
+import { addVerify } from './commands/verify.ts'
+import { addWorker } from './commands/worker.ts'
 import { VERSION } from './join-run.ts'
 
 const ABOUT = `Gleaner collects eBay sellers for Amazon best sellers under a hard cap: it never spends more than you allow,
@@ -35,6 +45,15 @@ export function makeProgram(): Command {
     .exitOverride()
   addStart(program)
   addCollect(program)
-  for (const command of program.commands) command.exitOverride()
+  addRuns(program)
+  addRun(program)
+  addSellers(program)
+  addCategories(program)
+  addSettings(program)
+  addAccounts(program)
+  addWorker(program)
+  addDoctor(program)
+  addVerify(program)
+  addMigrate(program)
   return program
 }

@@ -44,7 +44,7 @@ export type Sandbox = Readonly<{
 export async function ensureSandbox(options: SandboxOptions): Promise<Sandbox> {
   const deadline = performance.now() + OTHERS_WAIT_MS
   for (;;) {
-    const known = await registered(options)
+    const known = await knownSandbox(options)
     if (known !== null) return { origin: known, ours: false, stop: async () => {} }
     const started = await startProcess(options.dir)
     if (started !== null) return adopt(options.db, started)
@@ -53,8 +53,8 @@ export async function ensureSandbox(options: SandboxOptions): Promise<Sandbox> {
   }
 }
 
-/** The origin the sandbox accounts point at, when the sandbox that listens there is the one of this installation. */
-async function registered({ db, dir, shared }: SandboxOptions): Promise<string | null> {
+/** Where the sandbox of this installation listens, by the accounts that point at it; null when it is not up. */
+export async function knownSandbox({ db, dir, shared }: SandboxOptions): Promise<string | null> {
   const account = (await listAccounts(db)).find((one) => one.sandbox)
   if (!account) return null
   const { origin } = new URL(account.baseUrl)

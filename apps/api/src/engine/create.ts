@@ -67,7 +67,7 @@ export async function createRun(db: Db, input: CreateInput): Promise<Created> {
 export function checkCap(cap: Micros): void {
   if (cap >= 0 && cap <= CAP_MOST) return
   throw new AppError('input.cap_invalid', `A cap of ${formatDollars(cap)} is not possible.`, {
-    hint: `Give dollars from 0 to ${formatDollars(CAP_MOST, 0)}, such as 25 or 12.50.`,
+    hint: `Give dollars from 0 to ${formatDollars(CAP_MOST)}, such as 25 or 12.50.`,
   })
 }
 

@@ -1,0 +1,173 @@
+/** gleaner accounts: which providers can be used, and what each kind of call costs. */
+import { type Command, Option } from 'commander'
+import { AppError } from '../../base/errors.ts'
+import type { Micros } from '../../base/money.ts'
+import {
+  type Account,
+  accountByName,
+  listAccounts,
+  PRICE_KINDS,
+  saveAccount,
+  withCredentials,
+} from '../../engine/accounts.ts'
+import { canList, canSearch } from '../../providers/registry.ts'
+import type { PriceKind, PriceList } from '../../providers/types.ts'
+import { addCommand } from '../add-command.ts'
+import { badInput, type Context, withSession } from '../context.ts'
+import { count, price, readDollars, readWhole } from '../format.ts'
+import { table } from '../table.ts'
+
+const BASE_URLS = {
+  ebay_browse: 'https://api.ebay.com',
+  oxylabs: 'https://realtime.oxylabs.io',
+  keepa: 'https://api.keepa.com',
+} as const
+/** $1,000 a unit: more is a slip of the finger, and the database refuses it. */
+const PRICE_MOST = 1_000_000_000
+
+const EXAMPLES = `
+Credentials are never stored: every worker reads GLEANER_<NAME>_USER and GLEANER_<NAME>_SECRET from its environment
+(eBay: client id and secret; Oxylabs: API user and password; Keepa: the key as SECRET).
+Prices are dollars a unit. A call without a price is never made; 0 means free.
+
+Examples:
+  gleaner accounts
+  gleaner accounts add ebay --adapter ebay_browse --price ebay.search=0
+  gleaner accounts add oxylabs --adapter oxylabs --price oxylabs.amazon_bestsellers=0.0005 oxylabs.ebay=0.001
+  gleaner accounts price oxylabs oxylabs.ebay=0.0008`
+
+/** Adds the command with `add` and `price`. */
+export function addAccounts(program: Command): void {
+  const group = program
+    .command('accounts')
+    .description('provider accounts and their prices: list, add, price')
+    .addHelpText('after', EXAMPLES)
+  addCommand(group, (context) => withSession(context, async ({ db }) => show(context, await listAccounts(db))))
+  addAdd(group)
+  addPrice(group)
+}
+
+function addAdd(group: Command): void {
+  const command = group
+    .command('add')
+    .description('add an account, or change the one of this name')
+    .argument('<name>', 'letters, digits and dashes, such as ebay or oxylabs-2')
+    .addOption(new Option('--adapter <kind>', 'which provider').choices(Object.keys(BASE_URLS)).makeOptionMandatory())
+    .option('--url <url>', "where it is; the provider's own address when left out")
+    .option('--price <kind=dollars...>', 'what a unit costs, dollars')
+    .option('--max-in-flight <n>', 'calls at the same time, at most')
+    .option('--max-per-second <n>', 'calls a second, at most')
+  addCommand(command, (context, [given, options]) => {
+    const name = checkName(String(given))
+    const input = readAccount(options as AddOptions)
+    return withSession(context, async ({ db }) => {
+      await saveAccount(db, { name, sandbox: false, ...input })
+      show(context, [await accountByName(db, name)])
+    })
+  })
+}
+
+type AddOptions = Readonly<{
+  adapter: Account['adapter']
+  url?: string
+  price?: readonly string[]
+  maxInFlight?: string
+  maxPerSecond?: string
+}>
+
+function readAccount(options: AddOptions) {
+  const { adapter, url, maxInFlight, maxPerSecond } = options
+  if (url !== undefined && !/^https?:\/\/[^/]/.test(url)) {
+    throw badInput(`"${url}" is not the address of a provider.`, `Such as ${BASE_URLS[adapter]}.`)
+  }
+  return {
+    adapter,
+    baseUrl: url ?? BASE_URLS[adapter],
+    prices: readPrices(adapter, options.price ?? []),
+    ...(maxInFlight === undefined ? {} : { maxInFlight: readWhole(maxInFlight, '--max-in-flight', 1, 10_000) }),
+    ...(maxPerSecond === undefined ? {} : { maxPerSecond: readWhole(maxPerSecond, '--max-per-second', 1, 100_000) }),
+  }
+}
+
+function checkName(name: string): string {
+  if (name === 'sandbox' || name.startsWith('sandbox-')) {
+    throw badInput(`"${name}" is a name of the sandbox's own accounts.`, 'Choose another name.')
+  }
+  if (/^[a-z0-9][a-z0-9-]{0,62}$/.test(name)) return name
+  throw badInput(`"${name}" is not possible as a name.`, 'Use lower-case letters, digits and dashes, such as ebay-2.')
+}
+
+function readPrices(adapter: Account['adapter'], pairs: readonly string[]): PriceList {
+  const kinds = PRICE_KINDS[adapter]
+  const prices: Partial<Record<PriceKind, Micros>> = {}
+  for (const pair of pairs) {
+    const [kind = '', amount = ''] = pair.split('=')
+    if (!kinds.includes(kind as PriceKind) || amount === '') {
+      throw badInput(`"${pair}" is not a price of ${adapter}.`, `Write kind=dollars; kinds are ${kinds.join(', ')}.`)
+    }
+    const micros = readDollars(amount)
+    if (micros < 0 || micros > PRICE_MOST)
+      throw badInput(`A price of ${amount} is not possible.`, 'Give dollars a unit from 0 to 1,000.')
+    prices[kind as PriceKind] = micros
+  }
+  return prices
+}
+
+function addPrice(group: Command): void {
+  const command = group
+    .command('price')
+    .description('set what a unit costs')
+    .argument('<name>', 'the account')
+    .argument('<kind=dollars...>', 'such as oxylabs.ebay=0.001')
+  addCommand(command, (context, [name, pairs]) =>
+    withSession(context, async ({ db }) => {
+      const account = await accountByName(db, String(name))
+      if (account.sandbox) {
+        throw badInput(`The prices of ${account.name} are the sandbox's own.`, 'It says itself what it charges.')
+      }
+      const prices = readPrices(account.adapter, pairs as string[])
+      show(context, [await saveAccount(db, { ...account, prices })])
+    }),
+  )
+}
+
+function show(context: Context, accounts: readonly Account[]): void {
+  const rows = accounts.map((account) => ({ ...account, credentials: credentialsOf(account, context.env) }))
+  if (context.json) return context.sayJson(rows)
+  if (rows.length === 0)
+    return context.say('No account yet. gleaner start adds those of the sandbox; gleaner accounts add --help.')
+  const { paint } = context
+  const job = ({ adapter }: Account) =>
+    [canList(adapter) ? 'lists' : '', canSearch(adapter) ? 'search' : ''].filter(Boolean).join(', ')
+  context.say(
+    table<(typeof rows)[number]>(
+      context,
+      [
+        { head: 'Account', cell: (row) => row.name },
+        { head: '', cell: (row) => (row.sandbox ? paint.dim('SANDBOX') : '') },
+        { head: 'Used for', cell: job },
+        {
+          head: 'Price of a unit',
+          cell: (row) => PRICE_KINDS[row.adapter].map((kind) => `${kind} ${price(row.prices[kind])}`).join(', '),
+        },
+        { head: 'In flight', right: true, cell: (row) => count(row.maxInFlight) },
+        { head: 'A second', right: true, cell: (row) => (row.maxPerSecond === null ? 'any' : count(row.maxPerSecond)) },
+        { head: 'Credentials', cell: (row) => row.credentials },
+        { head: 'Address', gives: true, cell: (row) => paint.dim(row.baseUrl) },
+      ],
+      rows,
+    ),
+  )
+}
+
+/** Whether this process has the credentials; never what they are. */
+function credentialsOf(account: Account, env: NodeJS.ProcessEnv): string {
+  if (account.sandbox) return 'built in'
+  try {
+    withCredentials(account, env)
+    return 'set'
+  } catch (error) {
+    if (error instanceof AppError) return 'not set'
+    throw error
+  }
+}

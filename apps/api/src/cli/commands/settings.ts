@@ -1,0 +1,124 @@
+/** gleaner settings: what a new run starts with. */
+import type { Command } from 'commander'
+import { AppError } from '../../base/errors.ts'
+import { MICROS_PER_CENT, toMicros } from '../../base/money.ts'
+import { checkCap } from '../../engine/create.ts'
+import { checkFilterSettings, type FilterSettings } from '../../matching/filters.ts'
+import { changeSettings, readSettings, type Settings } from '../../runs/settings.ts'
+import { addCommand } from '../add-command.ts'
+import { badInput, type Context, withSession } from '../context.ts'
+import { count, moneyUp, readDollars, readWhole } from '../format.ts'
+
+const KEYS = 'cap, soft, runs, min-percent, max-percent, free-shipping, located-in'
+
+/** Adds the command with its `set`. */
+export function addSettings(program: Command): void {
+  const group = program
+    .command('settings')
+    .description('what a new run starts with: cap, soft mark, runs at once, filters')
+    .addHelpText(
+      'after',
+      `
+Settings: ${KEYS}.
+
+Examples:
+  gleaner settings
+  gleaner settings set cap=25 soft=80 runs=3
+  gleaner settings set min-percent=80 max-percent=160 free-shipping=yes located-in=US
+  gleaner settings set located-in=anywhere`,
+    )
+  addCommand(group, (context) =>
+    withSession(context, async ({ db, actor }) => show(context, actor.orgName, await readSettings(db, actor.orgId))),
+  )
+  const set = group.command('set').description('change settings').argument('<key=value...>', KEYS)
+  addCommand(set, (context, [pairs]) => {
+    const wanted = (pairs as string[]).map(readPair)
+    return withSession(context, async ({ db, actor }) => {
+      const now = await readSettings(db, actor.orgId)
+      const change = wanted.reduce<Change>((all, pair) => merge(all, changeOf(pair)), {})
+      const filters = { ...(now.filters as Partial<FilterSettings>), ...change.filters }
+      checkFilterSettings(filters)
+      const { filters: changed, ...rest } = change
+      const settings = await changeSettings(db, actor.orgId, { ...rest, ...(changed ? { filters } : {}) })
+      show(context, actor.orgName, settings)
+    })
+  })
+}
+
+type Pair = Readonly<{ key: string; value: string }>
+type Change = Readonly<{
+  budgetCapCents?: number
+  softWarningPercent?: number
+  maxConcurrentRuns?: number
+  filters?: Partial<FilterSettings>
+}>
+
+function readPair(text: string): Pair {
+  const at = text.indexOf('=')
+  if (at < 1) throw badInput(`"${text}" is not understood.`, `Write key=value; keys are ${KEYS}.`)
+  return { key: text.slice(0, at).trim().toLowerCase(), value: text.slice(at + 1).trim() }
+}
+
+function merge(all: Change, one: Change): Change {
+  return { ...all, ...one, ...(one.filters ? { filters: { ...all.filters, ...one.filters } } : {}) }
+}
+
+function changeOf({ key, value }: Pair): Change {
+  const whole = (most: number, least = 1) => readWhole(value.replace(/\s*%$/, ''), key, least, most)
+  switch (key) {
+    case 'cap':
+      return { budgetCapCents: readCap(value) }
+    case 'soft':
+      return { softWarningPercent: whole(100) }
+    case 'runs':
+      return { maxConcurrentRuns: whole(1000) }
+    case 'min-percent':
+      return { filters: { minPercent: whole(1000) } }
+    case 'max-percent':
+      return { filters: { maxPercent: whole(1000) } }
+    case 'free-shipping':
+      return { filters: { freeShipping: readYes(key, value) } }
+    case 'located-in':
+      return { filters: { locatedIn: /^(any|anywhere)$/i.test(value) ? null : value } }
+    default:
+      throw badInput(`There is no setting "${key}".`, `Settings are ${KEYS}.`)
+  }
+}
+
+function readCap(value: string): number {
+  const cap = readDollars(value)
+  checkCap(cap)
+  if (cap % MICROS_PER_CENT === 0) return cap / MICROS_PER_CENT
+  throw new AppError('input.cap_invalid', `The cap of new runs is in whole cents, not ${value}.`, {
+    hint: 'A single run may have a finer cap: gleaner collect --cap.',
+  })
+}
+
+function readYes(key: string, value: string): boolean {
+  if (/^(yes|true|on|1)$/i.test(value)) return true
+  if (/^(no|false|off|0)$/i.test(value)) return false
+  throw badInput(`"${value}" is not possible for ${key}.`, 'Write yes or no.')
+}
+
+function show(context: Context, orgName: string, settings: Settings): void {
+  const filters = checkFilterSettings(settings.filters as Partial<FilterSettings>)
+  const cap = toMicros(settings.budgetCapCents * MICROS_PER_CENT)
+  if (context.json) return context.sayJson({ organisation: orgName, ...settings, filters })
+  const { paint, say } = context
+  const soft = toMicros(Math.floor((cap * settings.softWarningPercent) / 100))
+  const most = toMicros(cap * settings.maxConcurrentRuns)
+  const row = (key: string, value: string, meaning: string) =>
+    say(`  ${key.padEnd(15)}${value.padEnd(10)} ${paint.dim(meaning)}`)
+  say(`${paint.bold(orgName)}: a new run starts with`)
+  row('cap', moneyUp(cap), `it stops before it spends more than ${moneyUp(cap)}`)
+  row('soft', `${settings.softWarningPercent} %`, `it says so when ${moneyUp(soft)} are used; nothing stops`)
+  row('runs', count(settings.maxConcurrentRuns), `at once; together they can spend at most ${moneyUp(most)}`)
+  row('min-percent', `${filters.minPercent} %`, 'lowest eBay price, of the Amazon price')
+  row('max-percent', `${filters.maxPercent} %`, 'highest eBay price, of the Amazon price')
+  row(
+    'free-shipping',
+    filters.freeShipping ? 'yes' : 'no',
+    filters.freeShipping ? 'only listings with free shipping' : 'paid shipping too',
+  )
+  row('located-in', filters.locatedIn ?? 'anywhere', 'where the item is')
+}
