@@ -5,7 +5,7 @@ import { type Config, readConfig } from '../base/config.ts'
 import { AppError } from '../base/errors.ts'
 import { type Deps, logFile, openDeps, type SchemaPolicy } from '../deps.ts'
 import { type Actor, actorFor } from '../engine/bootstrap.ts'
-import { makePaint, type Paint } from './paint.ts'
+import { makePaint, type Paint, wrap } from './paint.ts'
 
 /** The options every command takes, as commander hands them over. */
 export type GlobalOptions = Readonly<{
@@ -37,6 +37,8 @@ export type Context = Readonly<{
   width: () => number
   /** One line of the result, on stdout. */
   say: (line?: string) => void
+  /** A sentence or more of the result, broken between words on a terminal. */
+  tell: (text: string) => void
   /** A remark beside the result, on stderr; nothing with --quiet or --json. */
   note: (line: string) => void
   /** The result with --json. */
@@ -68,6 +70,7 @@ export function makeContext(options: GlobalOptions, env: NodeJS.ProcessEnv = pro
     canAsk: isTerminal && process.stdin.isTTY === true && !json,
     width: () => process.stdout.columns || WIDTH_WITHOUT_TERMINAL,
     say: (line = '') => void process.stdout.write(`${line}\n`),
+    tell: (text) => void process.stdout.write(`${isTerminal ? wrap(text, process.stdout.columns || 80) : text}\n`),
     note: (line) => {
       if (!quiet && !json) process.stderr.write(`${line}\n`)
     },

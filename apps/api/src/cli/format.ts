@@ -71,10 +71,10 @@ export function percent(part: number, whole: number): string {
   return part > 0 && down === 0 ? '<1 %' : `${down} %`
 }
 
-/** `820 ms`, `4.2 s`, `42 s`, `42 min`, `1 h 12 min`, `3 d 4 h`. */
+/** `820 ms`, `4.2 s`, `4 s`, `42 s`, `42 min`, `1 h 12 min`, `3 d 4 h`. */
 export function duration(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`
-  if (ms < 9_950) return `${(ms / 1000).toFixed(1)} s`
+  if (ms < 9_950) return `${(ms / 1000).toFixed(1).replace('.0', '')} s`
   const seconds = Math.round(ms / 1000)
   if (seconds < 60) return `${seconds} s`
   const minutes = Math.floor(seconds / 60)

@@ -8,7 +8,7 @@ import { listRuns } from '../runs/find-run.ts'
 import { leftMicros, type RunSnapshot } from '../runs/snapshot.ts'
 import { startWorker, type Worker } from '../worker/worker.ts'
 import type { Context, Session } from './context.ts'
-import { counted, exactMoney, moneyUp, perNewSeller } from './format.ts'
+import { count, counted, exactMoney, moneyUp, perNewSeller } from './format.ts'
 import { listenForInterrupt } from './interrupt.ts'
 import { EXIT } from './print-error.ts'
 import { makeDisplay, tookWords, type View } from './progress.ts'
@@ -75,9 +75,9 @@ export function runJson(run: RunSnapshot): Record<string, unknown> {
 export function sayHowItStands(context: Context, view: View): void {
   const { run, facts } = view
   context.say()
-  if (run.status === 'completed') context.say(summary(view))
+  if (run.status === 'completed') context.tell(summary(view))
   for (const notice of noticesOf(run, facts)) {
-    context.say(notice.text)
+    context.tell(notice.text)
     for (const act of notice.acts) context.say(actLine(context, act))
   }
   if (isGoingOn(run)) context.say(`The run is ${run.status}. It goes on while a worker is up.`)
@@ -89,14 +89,29 @@ function summary({ run, facts }: View): string {
   const left = exactMoney(leftMicros(run), facts.decimals)
   const open = unanswered(run) > 0 ? ` ${counted(unanswered(run), 'search', 'searches')} without an answer.` : ''
   return (
-    `Completed in ${tookWords(run)}: ${counted(run.sellerItems, 'seller')}, ${counted(run.newSellers, 'of them new', 'of them new')}, ` +
+    `Completed in ${tookWords(run)}: ${counted(run.sellerItems, 'seller')}, ${newWords(run)}, ` +
     `for ${exactMoney(run.spentMicros, facts.decimals)}${facts.sandbox ? ' of play money' : ''}${each}. ` +
     `${left} of the cap of ${moneyUp(run.capMicros)} is unspent.${open}`
   )
 }
 
+function newWords({ newSellers, sellerItems }: RunSnapshot): string {
+  if (newSellers === sellerItems && newSellers > 1) return 'all of them new'
+  return newSellers === 0 ? 'none of them new' : `${count(newSellers)} of them new`
+}
+
 /** A command to copy, as it is called from here. */
 export function actLine(context: Context, act: string, why = ''): string {
-  const command = act.replace(/^gleaner(?= |$)/, context.command)
-  return `  ${context.paint.bold(command)}${why ? `${' '.repeat(Math.max(2, 46 - command.length))}${context.paint.dim(why)}` : ''}`
+  return actLines(context, [[act, why]]).join('')
+}
+
+/** Commands to copy with what each is for, the reasons below one another. */
+export function actLines(context: Context, acts: readonly (readonly [act: string, why: string])[]): string[] {
+  const { paint } = context
+  const called = acts.map(([act, why]) => ({ command: act.replace(/^gleaner(?= |$)/, context.command), why }))
+  const widest = Math.max(...called.map(({ command }) => command.length))
+  return called.map(({ command, why }) => {
+    const gap = ' '.repeat(widest - command.length + 3)
+    return `  ${paint.bold(command)}${why ? `${gap}${paint.dim(why)}` : ''}`
+  })
 }

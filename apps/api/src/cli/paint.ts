@@ -66,3 +66,16 @@ export function cutTo(text: string, width: number): string {
   }
   return `${cut.trimEnd()}…`
 }
+
+/** `text` in lines of at most `width` columns, broken between words. */
+export function wrap(text: string, width: number): string {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    if (line !== '' && widthOf(line) + 1 + widthOf(word) > width) {
+      lines.push(line)
+      line = word
+    } else line = line === '' ? word : `${line} ${word}`
+  }
+  return [...lines, line].join('\n')
+}

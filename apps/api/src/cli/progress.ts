@@ -86,7 +86,7 @@ export function blockOf(view: View, columns: number, paint: Paint): string[] {
   const { run, facts, pace, nowMs } = view
   const inner = Math.max(40, Math.min(columns - 1, 100)) - MARGIN.length
   const label = (text: string) => paint.dim(text.padEnd(LABEL))
-  const took = run.startedAt ? clock(nowMs - run.startedAt.getTime()) : '0:00:00'
+  const took = clock(tookMs(run, nowMs) ?? 0)
   const state = stateBadge(run, paint)
   const chip = facts.sandbox ? `  ${paint.dim('SANDBOX')}` : ''
   const spare = inner + MARGIN.length - widthOf(state) - widthOf(chip) - took.length - 4
@@ -176,8 +176,14 @@ export function lineOf({ run, facts, pace, nowMs }: View): string {
   return `${[...parts, ...(end ? [end] : [])].join(' | ')}${facts.sandbox ? ' [SANDBOX]' : ''}`
 }
 
-/** `took 42 s`, from start to end, or to now. */
-export function tookWords(run: RunSnapshot, now: Date = new Date()): string {
-  if (!run.startedAt) return '—'
-  return duration((run.completedAt ?? now).getTime() - run.startedAt.getTime())
+/** From the start to the end, to the pause, or to now, ms; null before the start. Earlier pauses count in. */
+export function tookMs(run: RunSnapshot, nowMs: number): number | null {
+  if (!run.startedAt) return null
+  return ((run.completedAt ?? run.pausedAt)?.getTime() ?? nowMs) - run.startedAt.getTime()
+}
+
+/** How long the run took so far, in words. */
+export function tookWords(run: RunSnapshot): string {
+  const ms = tookMs(run, Date.now())
+  return ms === null ? '—' : duration(Math.max(0, ms))
 }

@@ -127,6 +127,11 @@ async function adopt(db: Db, { child, origin }: Started): Promise<Sandbox> {
   }
 }
 
+/** Lets the sandbox answer this much later, ms, give or take `jitterMs`. What it refuses is no matter. */
+export async function paceSandbox(origin: string, latency: Readonly<{ ms: number; jitterMs: number }>): Promise<void> {
+  await fetch(`${origin}/sandbox/latency`, { method: 'POST', body: JSON.stringify(latency) }).catch(() => {})
+}
+
 function unreachable(reason: string): AppError {
   return new AppError('provider.unreachable', `The sandbox does not start: ${reason}`, {
     hint: 'gleaner doctor says more. The sandbox keeps its data in .gleaner/sandbox.',

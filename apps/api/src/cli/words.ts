@@ -2,7 +2,7 @@
  * What a run is told as, in the words every door uses: its state, and the notice that says what stopped it, whether
  * something is wrong, whether it clears by itself and what can be done. Pure.
  */
-import type { Micros } from '../base/money.ts'
+import { MICROS_PER_DOLLAR, type Micros } from '../base/money.ts'
 import type { Estimate } from '../runs/estimate.ts'
 import { leftMicros, type RunSnapshot } from '../runs/snapshot.ts'
 import { comingMoment, count, counted, exactMoney, moneyUp, timeOfDay } from './format.ts'
@@ -146,12 +146,15 @@ function budgetNotice(run: RunSnapshot, { decimals, callPrice }: RunFacts): Noti
   const cost = likely > 0 ? `; likely ${moneyUp(likely)} finishes them` : ''
   return {
     text: `The cap is reached: ${why} Everything collected is kept.${rest ? ` ${rest} ${verb}${cost}.` : ''}`,
-    acts: [
-      `gleaner run cap ${run.number} <dollars>`,
-      `gleaner run resume ${run.number}`,
-      `gleaner run cancel ${run.number}`,
-    ],
+    acts: [`gleaner run cap ${run.number} ${enoughCap(run)} --resume`, `gleaner run cancel ${run.number}`],
   }
+}
+
+/** A cap that likely lets the run end, as it is typed: half as much again as the rest needs, at least a dollar more. */
+function enoughCap(run: RunSnapshot): string {
+  const used = run.spentMicros + run.heldMicros + run.suspectMicros
+  const more = Math.max(likelyRest(run) * 1.5, MICROS_PER_DOLLAR)
+  return String(Math.ceil((used + more) / MICROS_PER_DOLLAR))
 }
 
 /** What the products that wait will likely cost, going by those that are done; zero when nothing is known. */

@@ -183,7 +183,8 @@ function sayPlan(context: Context, plan: Plan, estimate: Estimate, cap: Micros):
   say(`${label('Collect')}${what}`)
   say(`${label('From')}${[accounts.list?.name, accounts.search.name].filter(Boolean).join(' and ')}`)
   say(`${label('Estimate')}${estimateWords(estimate)}${accounts.search.sandbox ? ` ${paint.dim('SANDBOX')}` : ''}`)
-  const time = `${duration(estimate.durationSeconds.low * 1000)} to ${duration(estimate.durationSeconds.high * 1000)}`
+  const { low, high } = estimate.durationSeconds
+  const time = low === high ? duration(low * 1000) : `${duration(low * 1000)} to ${duration(high * 1000)}`
   say(
     `${label('')}About ${counted(estimate.products.likely, 'product')}, up to ${count(estimate.calls.high)} calls, ${time}.`,
   )

@@ -46,7 +46,7 @@ function sayNotices(context: Context, run: RunSnapshot, facts: Parameters<typeof
   const notices = noticesOf(run, facts)
   if (notices.length > 0) context.say()
   for (const { text, acts } of notices) {
-    context.say(text)
+    context.tell(text)
     // The run is what is being shown.
     for (const act of acts.filter((one) => !one.startsWith('gleaner run show'))) context.say(actLine(context, act))
   }

@@ -163,7 +163,7 @@ function sayCapChange(context: Context, before: RunSnapshot, run: RunSnapshot): 
 /** How the run stands, in words and with the commands that come next. */
 export async function sayNotices(context: Context, session: Session, run: RunSnapshot): Promise<void> {
   for (const notice of noticesOf(run, await factsOf(session.db, run))) {
-    context.say(notice.text)
+    context.tell(notice.text)
     for (const act of notice.acts) context.say(actLine(context, act))
   }
 }

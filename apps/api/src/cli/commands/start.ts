@@ -15,11 +15,12 @@ import { addCommand } from '../add-command.ts'
 import { type Context, type Session, withSession } from '../context.ts'
 import { counted, duration } from '../format.ts'
 import { type Interrupt, listenForInterrupt } from '../interrupt.ts'
-import { actLine, exitOf, runJson, sayHowItStands, startCliWorker, VERSION } from '../join-run.ts'
+import { actLine, actLines, exitOf, runJson, sayHowItStands, startCliWorker, VERSION } from '../join-run.ts'
 import { createAndStart } from '../new-run.ts'
 import { type Display, makeDisplay, type View } from '../progress.ts'
 import { runTable } from '../run-table.ts'
 import { openSandbox } from '../sandbox-for-run.ts'
+import { paceSandbox, type Sandbox } from '../sandbox-process.ts'
 import { isGoingOn, lookThrough, makeWatcher } from '../watch.ts'
 
 type StartOptions = Readonly<{ firstRun: boolean; once?: boolean }>
@@ -66,8 +67,9 @@ async function start(context: Context, session: Session, options: StartOptions):
   steps.say(`worker ${worker.id.slice(-8)}, process ${process.pid}`, performance.now() - workerFrom)
   steps.ready(sandbox.origin, worker)
   try {
-    const first = await firstRun(context, session, options)
-    return await stayUp(context, session, { display, interrupt, worker, first, once: options.once === true })
+    const first = await firstRun(context, session, options, sandbox)
+    const firstEnds = (): Promise<void> => paceSandbox(sandbox.origin, { ms: 0, jitterMs: 0 })
+    return await stayUp(context, session, { display, interrupt, worker, first, firstEnds, once: options.once === true })
   } finally {
     await worker.stop()
     await sandbox.stop()
@@ -108,8 +110,15 @@ const FIRST_CATEGORIES = ['kitchen/289754', 'toys-and-games', 'pet-supplies']
 /** The high end of their estimate at the sandbox's prices is $4.98. */
 const FIRST_CAP = toMicros(5_000_000)
 
+const FAR_AWAY = { ms: 200, jitterMs: 150 }
+
 /** Starts the first collection on a database without any run; shows the last ones otherwise. */
-async function firstRun(context: Context, session: Session, options: StartOptions): Promise<RunSnapshot | null> {
+async function firstRun(
+  context: Context,
+  session: Session,
+  options: StartOptions,
+  sandbox: Sandbox,
+): Promise<RunSnapshot | null> {
   const { db, actor } = session
   const known = await listRuns(db, actor.orgId, { limit: 5 })
   if (known.length > 0) {
@@ -117,6 +126,8 @@ async function firstRun(context: Context, session: Session, options: StartOption
     return null
   }
   if (!options.firstRun) return null
+  // On this machine it would be over before it could be read: for this once it answers like hosts far away.
+  if (context.live && sandbox.ours) await paceSandbox(sandbox.origin, FAR_AWAY)
   const tree = await loadCategories()
   const run = await createAndStart(context, session, {
     collect: { kind: 'categories', categories: FIRST_CATEGORIES.map((key) => requireCategory(tree, key)) },
@@ -125,8 +136,9 @@ async function firstRun(context: Context, session: Session, options: StartOption
     capMicros: FIRST_CAP,
   })
   if (!context.json && !context.quiet) {
-    context.say(
-      '\nA first collection, from the sandbox: a generated marketplace on this machine. Nothing of it costs money.\n',
+    context.say()
+    context.tell(
+      'A first collection, from the sandbox: a generated marketplace on this machine. Nothing of it costs money.',
     )
   }
   return run
@@ -137,6 +149,8 @@ type Stay = Readonly<{
   interrupt: Interrupt
   worker: Worker
   first: RunSnapshot | null
+  /** Called when the first collection has ended. */
+  firstEnds: () => Promise<void>
   once: boolean
 }>
 
@@ -159,6 +173,7 @@ async function stayUp(context: Context, session: Session, stay: Stay): Promise<n
       going.delete(view.run.id)
       display.finish([view])
       tellEnd(context, view, first)
+      if (view.run.id === first?.id) await stay.firstEnds()
       status = exitOf(view.run)
       idle = false
     }
@@ -186,11 +201,14 @@ function tellEnd(context: Context, view: View, first: RunSnapshot | null): void 
   sayHowItStands(context, view)
   if (view.run.id !== first?.id || view.run.status !== 'completed') return
   context.say('\nWhat next')
-  context.say(actLine(context, 'gleaner sellers list', 'who was found, most products matched first'))
-  context.say(actLine(context, 'gleaner sellers export --out sellers.csv', 'all of them, for a spreadsheet'))
-  context.say(actLine(context, `gleaner run show ${view.run.number}`, 'where the money went'))
-  context.say(actLine(context, 'gleaner categories coffee', 'find a category'))
-  context.say(actLine(context, 'gleaner collect kitchen/289742 --cap 5', 'collect from it'))
+  const acts = actLines(context, [
+    ['gleaner sellers list', 'who was found, most products matched first'],
+    ['gleaner sellers export --out sellers.csv', 'all of them, for a spreadsheet'],
+    [`gleaner run show ${view.run.number}`, 'where the money went'],
+    ['gleaner categories coffee', 'find a category'],
+    ['gleaner collect kitchen/289742 --cap 5', 'collect from it'],
+  ])
+  for (const act of acts) context.say(act)
 }
 
 /** After Ctrl-C: what stays running, and how it goes on. */
