@@ -1,6 +1,8 @@
 /** The claiming loop of a lane: takes what can be sent now, holds the money for it, and sends it. */
+import { AppError } from '../base/errors.ts'
+import { newId } from '../base/ids.ts'
 import { timesMicros } from '../base/money.ts'
-import { withTxRetry } from '../db/client.ts'
+import { type Tx, withTxRetry } from '../db/client.ts'
 import { releaseUnsent } from '../ledger/book.ts'
 import {
   type ClaimedCategory,
@@ -11,7 +13,7 @@ import {
 } from '../ledger/claim.ts'
 import { buildFilters } from '../matching/filters.ts'
 import type { ListAnswer, SearchAnswer } from '../providers/types.ts'
-import { hasUnbooked, knownCalls, type Lane, throughOutages } from './lane.ts'
+import { hasUnbooked, type Lane, throughOutages } from './lane.ts'
 import { settleIdleRun } from './settle-idle-run.ts'
 
 /** One claim takes at most this many products: measured in bench/engine, larger slices gain nothing. */
@@ -23,6 +25,8 @@ const LEASE_MARGIN_MS = 30_000
 const LIST_TIMEOUT_MS = 180_000
 /** How long an idle lane waits before it looks again: other workers and operators change the run meanwhile. */
 const IDLE_MS = 200
+/** The same where a rate is kept: tokens come back in between, and none tells of it. */
+const PACED_MS = 20
 
 /** Claims and sends until the lane closes. */
 export async function claimingLoop(lane: Lane): Promise<void> {
@@ -30,7 +34,7 @@ export async function claimingLoop(lane: Lane): Promise<void> {
     const sent = (await takeListSteps(lane)) + (await takeSearches(lane))
     if (sent > 0) continue
     if (!hasUnbooked(lane)) await settleIdleRun(lane)
-    if (!lane.closing) await lane.claimWake.wait(IDLE_MS)
+    if (!lane.closing) await lane.claimWake.wait(lane.search.maxPerSecond === null ? IDLE_MS : PACED_MS)
   }
   lane.bookWake.notify()
 }
@@ -39,21 +43,22 @@ async function takeSearches(lane: Lane): Promise<number> {
   const { search, inFlight, finished, booking } = lane
   // Finished calls that wait for their booking hold slots too, or a slow database would be buried in answers.
   const unbooked = finished.searches.length + booking.size
-  const free = Math.min(search.maxInFlight - inFlight.searches.size, 2 * search.maxInFlight - unbooked, SLICE_MOST)
+  const free = Math.min(
+    search.maxInFlight - inFlight.searches.size,
+    2 * search.maxInFlight - unbooked,
+    lane.pace.search.available(),
+    SLICE_MOST,
+  )
   if (free <= 0 || performance.now() < lane.waitUntil.search || lane.run.pendingItems === 0) return 0
   const claim = {
     runId: lane.run.id,
     workerId: lane.workerId,
     accountId: search.id,
-    slots: free,
     priceMicros: lane.searchPrice,
     leaseMs: search.adapter.timeoutMs + LEASE_MARGIN_MS,
   }
-  const claimed = await throughOutages(
-    lane,
-    () => withTxRetry(lane.db, (tx) => claimItems(tx, claim)),
-    () => giveBackUnsent(lane),
-  )
+  const claimed = await claimSafely(lane, free, (tx, callIds) => claimItems(tx, { ...claim, callIds }))
+  lane.pace.search.take(claimed.length)
   for (const item of claimed) void sendSearch(lane, item)
   return claimed.length
 }
@@ -88,33 +93,42 @@ async function sendSearch(lane: Lane, item: ClaimedItem): Promise<void> {
 async function takeListSteps(lane: Lane): Promise<number> {
   const { list } = lane
   if (!list || lane.run.openCategories === 0 || performance.now() < lane.waitUntil.list) return 0
-  const free = list.maxInFlight - lane.inFlight.steps.size
+  const free = Math.min(list.maxInFlight - lane.inFlight.steps.size, lane.pace.list.available())
   if (free <= 0) return 0
-  const claimed = await throughOutages(
-    lane,
-    () => claimListSteps(lane, list, free),
-    () => giveBackUnsent(lane),
-  )
+  const claimed = await claimSafely(lane, free, (tx, callIds) => claimListSteps(tx, lane, list, callIds))
+  lane.pace.list.take(claimed.length)
   for (const category of claimed) void sendListStep(lane, list, category)
   return claimed.length
 }
 
-function claimListSteps(lane: Lane, list: NonNullable<Lane['list']>, free: number): Promise<ClaimedCategory[]> {
-  return withTxRetry(lane.db, async (tx) => {
-    const waiting = await waitingCategories(tx, lane.run.id, free)
-    const priced = waiting.flatMap(({ id, step }) => {
-      const priceMicros = list.adapter.worstCase(step)
-      return priceMicros === null ? [] : [{ id, priceMicros }]
-    })
-    if (priced.length === 0) return []
-    const claim = {
-      runId: lane.run.id,
-      workerId: lane.workerId,
-      accountId: list.id,
-      leaseMs: LIST_TIMEOUT_MS + LEASE_MARGIN_MS,
-    }
-    return claimCategories(tx, claim, priced)
+/** Categories looked at for a claim: beyond the first ones, which may all be too dear for what is left. */
+const WAITING_MOST = 1_000
+
+async function claimListSteps(
+  tx: Tx,
+  lane: Lane,
+  list: NonNullable<Lane['list']>,
+  callIds: readonly string[],
+): Promise<ClaimedCategory[]> {
+  const waiting = await waitingCategories(tx, lane.run.id, WAITING_MOST)
+  const priced = waiting.flatMap(({ id, step }) => {
+    const priceMicros = list.adapter.worstCase(step)
+    return priceMicros === null ? [] : [{ id, priceMicros }]
   })
+  if (priced.length === 0) {
+    if (waiting.length === 0) return []
+    throw new AppError('provider.no_price', `The account ${list.name} has no price for reading a list.`, {
+      hint: `Set one with gleaner accounts price ${list.name}.`,
+    })
+  }
+  const claim = {
+    runId: lane.run.id,
+    workerId: lane.workerId,
+    accountId: list.id,
+    callIds,
+    leaseMs: LIST_TIMEOUT_MS + LEASE_MARGIN_MS,
+  }
+  return claimCategories(tx, claim, priced)
 }
 
 async function sendListStep(lane: Lane, list: NonNullable<Lane['list']>, claimed: ClaimedCategory): Promise<void> {
@@ -142,10 +156,21 @@ function adapterBroke(error: unknown) {
   return { ok: false, kind: 'lost', charge: { kind: 'unknown' }, code: 'adapter.bug', message } as const
 }
 
-/** After a COMMIT whose answer was lost: what we hold and do not know of was never sent, so it is given back. */
-async function giveBackUnsent(lane: Lane): Promise<void> {
-  await withTxRetry(lane.db, (tx) => releaseUnsent(tx, lane.run.id, lane.workerId, knownCalls(lane))).catch(() => {
-    // Still away: the next attempt begins with this again, and the lease would free them in the end.
+/**
+ * Claims up to `slots` calls, whatever happens to the connection. When the answer to the COMMIT is lost, the calls may be
+ * held without being known here: they were never sent, so they are released before the next attempt.
+ */
+async function claimSafely<Claimed>(
+  lane: Lane,
+  slots: number,
+  claim: (tx: Tx, callIds: readonly string[]) => Promise<Claimed[]>,
+): Promise<Claimed[]> {
+  let proposed: string[] = []
+  return throughOutages(lane, async () => {
+    const unsent = proposed
+    if (unsent.length > 0) await withTxRetry(lane.db, (tx) => releaseUnsent(tx, unsent))
+    proposed = Array.from({ length: slots }, newId)
+    return withTxRetry(lane.db, (tx) => claim(tx, proposed))
   })
 }
 

@@ -14,6 +14,7 @@ import { type RunSnapshot } from '../runs/snapshot.ts'
 import { type KnownSellers, makeKnownSellers } from '../sellers/known.ts'
 import type { FinishedSearch } from './book.ts'
 import type { FinishedStep } from './book-list.ts'
+import { makePace, type Pace } from './pace.ts'
 
 export type LaneAccount<Adapter> = Readonly<{
   id: string
@@ -21,6 +22,8 @@ export type LaneAccount<Adapter> = Readonly<{
   adapter: Adapter
   /** Most calls this worker may have in flight at this account. */
   maxInFlight: number
+  /** Most calls this worker may send a second; null = no limit but maxInFlight. */
+  maxPerSecond: number | null
 }>
 
 export type LaneOptions = Readonly<{
@@ -50,6 +53,7 @@ export type Lane = LaneOptions & {
   readonly knownSellers: KnownSellers
   /** Nothing is sent to the account before this moment (performance.now). */
   readonly waitUntil: { search: number; list: number }
+  readonly pace: Readonly<{ search: Pace; list: Pace }>
   /** Calls in a row that ended without an answer through the provider's or the network's fault. */
   misses: number
   /** No more claims: the run ended, or the worker stops. */
@@ -71,6 +75,7 @@ export function openLane(options: LaneOptions): Lane {
     recording: new Set(),
     knownSellers: makeKnownSellers(),
     waitUntil: { search: 0, list: 0 },
+    pace: { search: makePace(options.search.maxPerSecond), list: makePace(options.list?.maxPerSecond ?? null) },
     misses: 0,
     closing: false,
     claimWake: makeWake(),
@@ -87,28 +92,13 @@ export function hasUnbooked(lane: Lane): boolean {
   )
 }
 
-/** Ids of every call this lane knows of that may be held. */
-export function knownCalls(lane: Lane): string[] {
-  const { inFlight, finished, booking } = lane
-  return [
-    ...inFlight.searches,
-    ...inFlight.steps,
-    ...booking,
-    ...[...finished.searches, ...finished.steps].map((one) => one.callId),
-  ]
-}
-
 const OUTAGE_PAUSE_MS = 500
 
 /**
  * Runs `work` until it gets through: a database that is away or restarting is waited for, because giving up would turn
- * paid answers into suspect ones. Any other error is thrown. `onOutage` runs after each lost attempt's pause.
+ * paid answers into suspect ones. Any other error is thrown.
  */
-export async function throughOutages<T>(
-  lane: Lane,
-  work: () => Promise<T>,
-  onOutage: () => Promise<void> = async () => {},
-): Promise<T> {
+export async function throughOutages<T>(lane: Lane, work: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
       return await work()
@@ -116,7 +106,6 @@ export async function throughOutages<T>(
       if (!(error instanceof CommitUnknown) && !isConnectionError(error)) throw error
       lane.log('database away, waiting', { error: String(error) })
       await sleep(OUTAGE_PAUSE_MS)
-      await onOutage()
     }
   }
 }

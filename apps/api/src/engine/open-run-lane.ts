@@ -26,6 +26,7 @@ export async function openRunLane(
 ): Promise<LaneOptions> {
   const { db, env, workerId, run, log } = options
   if (!run.searchAccountId) throw new AppError('provider.unknown', `Run ${run.number} has no account to search with.`)
+  const share = Math.max(1, options.share)
   const searchAccount = await accountById(db, run.searchAccountId)
   const listAccount = run.listAccountId ? await accountById(db, run.listAccountId) : null
   const search = searchAdapter(withCredentials(searchAccount, env))
@@ -44,13 +45,15 @@ export async function openRunLane(
       id: searchAccount.id,
       name: searchAccount.name,
       adapter: search,
-      maxInFlight: Math.max(1, Math.floor(searchAccount.maxInFlight / Math.max(1, options.share))),
+      maxInFlight: Math.max(1, Math.floor(searchAccount.maxInFlight / share)),
+      maxPerSecond: searchAccount.maxPerSecond && searchAccount.maxPerSecond / share,
     },
     list: listAccount && {
       id: listAccount.id,
       name: listAccount.name,
       adapter: listAdapter(withCredentials(listAccount, env)),
       maxInFlight: Math.min(LIST_STEPS_MOST, listAccount.maxInFlight),
+      maxPerSecond: listAccount.maxPerSecond && listAccount.maxPerSecond / share,
     },
   }
 }

@@ -13,7 +13,6 @@ export type EventType =
   | 'run.cancelled'
   | 'run.cap_changed'
   | 'run.soft_warning'
-  | 'run.breach'
   | 'category.listed'
   | 'category.failed'
   | 'calls.booked'
