@@ -120,7 +120,6 @@ async function engineRate(db: Db, userId: string): Promise<{ rate: number; cpu: 
         adapter: instantAdapter(PRICE),
         maxInFlight: inFlight,
         maxPerSecond: null,
-        maxPerSecond: null,
       },
       list: null,
       log: console.error,
