@@ -76,20 +76,14 @@ export async function lockUnbookedCalls(tx: Tx, callIds: readonly string[]): Pro
 }
 
 /**
- * Releases the held calls of a worker that it knows it never sent: those not in `known`. Happens when the answer to a
- * COMMIT was lost, so that the worker does not know what it claimed. Their items go back to the queue, the attempt does
- * not count. Returns how many were released.
+ * Releases those of `callIds` that were claimed after all: their worker never sent them, because the answer to the COMMIT
+ * of its claim was lost. Their items go back to the queue, the attempt does not count. Returns how many were released.
  */
-export async function releaseUnsent(
-  tx: Tx,
-  runId: string,
-  workerId: string,
-  known: readonly string[],
-): Promise<number> {
+export async function releaseUnsent(tx: Tx, callIds: readonly string[]): Promise<number> {
   const { rows } = await tx.query<{ released: number }>(
     `with unsent as materialized (
        select id, item_id, category_id, epoch from collection_calls
-       where run_id = $1 and worker_id = $2 and state = 'held' and id <> all($3) for update
+       where id = any($1) and state in ('held', 'suspect') for update
      ), items as (
        update collection_items i set status = 'pending', attempt = greatest(attempt - 1, 0) from unsent u
        where i.id = u.item_id and i.epoch = u.epoch and i.status = 'processing'
@@ -101,7 +95,7 @@ export async function releaseUnsent(
        from unsent u where c.id = u.id returning c.id
      )
      select count(*)::int as released from released`,
-    [runId, workerId, known],
+    [callIds],
   )
   return rows[0]?.released ?? 0
 }

@@ -2,7 +2,6 @@
  * Claim and hold: work and the money for it are taken in one statement, so there is never an item in work without a
  * call row, nor a call row without its hold under the cap.
  */
-import { newId } from '../base/ids.ts'
 import type { Micros } from '../base/money.ts'
 import type { Tx } from '../db/client.ts'
 import type { CategoryRef, ListStep, SearchQuery } from '../providers/types.ts'
@@ -11,8 +10,8 @@ export type Claim = Readonly<{
   runId: string
   workerId: string
   accountId: string
-  /** Calls this worker can send now; never a prefetch. */
-  slots: number
+  /** Ids for as many calls as this worker can send now, never a prefetch; known before, should the COMMIT's answer be lost. */
+  callIds: readonly string[]
   /** The most one call can cost. */
   priceMicros: Micros
   /** How long the worker may take before the call counts as lost, ms; longer than the call's own time limit. */
@@ -41,8 +40,8 @@ export type ClaimedItem = Readonly<{
 }>
 
 /**
- * Takes up to `slots` pending products of a running run, first rungs first, and holds their price under the cap.
- * Afterwards each returned item is processing under a raised epoch, has one held call, and the run's held money is the
+ * Takes pending products of a running run, first rungs first, at most one for each of `callIds`, and holds their price
+ * under the cap. Afterwards each returned item is processing under a raised epoch, has one held call, and the run's held money is the
  * higher by its price. What does not fit under the cap is left untouched: fewer items, or none, are returned.
  */
 export async function claimItems(tx: Tx, claim: Claim): Promise<ClaimedItem[]> {
@@ -57,7 +56,11 @@ export async function claimItems(tx: Tx, claim: Claim): Promise<ClaimedItem[]> {
         where run_id = $1 and status = 'pending' and item_type = 'amazon_product'
           and (not_before is null or not_before <= now())
         order by rung, id
-        limit (select case when $6::bigint = 0 then $5::bigint else least($5::bigint, left_micros / $6::bigint) end from run)
+        -- No run, or less than nothing left after a breach: none. A limit of null would be all.
+        limit coalesce((
+          select case when $6::bigint = 0 then $5::bigint else least($5::bigint, greatest(left_micros, 0) / $6::bigint) end
+          from run
+        ), 0)
         for update skip locked
       ), taken as (
         update collection_items i set status = 'processing', epoch = epoch + 1, attempt = attempt + 1, not_before = null
@@ -77,9 +80,9 @@ export async function claimItems(tx: Tx, claim: Claim): Promise<ClaimedItem[]> {
       claim.accountId,
       claim.workerId,
       claim.leaseMs,
-      claim.slots,
+      claim.callIds.length,
       claim.priceMicros,
-      Array.from({ length: claim.slots }, newId),
+      claim.callIds,
     ],
   })
   return rows
@@ -111,13 +114,13 @@ export async function waitingCategories(tx: Tx, runId: string, limit: number): P
 }
 
 /**
- * Takes those of `wanted` that are still pending, in order, as long as their prices fit under the cap. Afterwards each
- * returned category is processing under a raised epoch and has one held call of its price. `claim.slots` and
- * `claim.priceMicros` do not apply: each category brings its own price.
+ * Takes those of `wanted` that are still pending and whose price fits under the cap, in order, at most one for each of
+ * `callIds`. Afterwards each returned category is processing under a raised epoch and has one held call of its price. One
+ * that is too dear does not stand in the way of those behind it.
  */
 export async function claimCategories(
   tx: Tx,
-  claim: Omit<Claim, 'slots' | 'priceMicros'>,
+  claim: Omit<Claim, 'priceMicros'>,
   wanted: readonly Readonly<{ id: string; priceMicros: Micros }>[],
 ): Promise<ClaimedCategory[]> {
   const { rows } = await tx.query<ClaimedCategory>({
@@ -127,13 +130,14 @@ export async function claimCategories(
         select cap_micros - spent_micros - held_micros - suspect_micros as left_micros
         from collection_runs where id = $1 and status = 'running' for no key update
       ), picked as materialized (
-        select c.id, w.price, w.call_id, w.place from collection_run_categories c
-        join json_to_recordset($5) as w(id uuid, price bigint, call_id uuid, place int) on w.id = c.id
-        where c.run_id = $1 and c.status = 'pending'
-        order by w.place
+        select c.id, w.price, w.place from collection_run_categories c
+        join json_to_recordset($5) as w(id uuid, price bigint, place int) on w.id = c.id
+        where c.run_id = $1 and c.status = 'pending' and w.price <= (select left_micros from run)
+        order by w.place limit cardinality($6::uuid[])
         for update of c skip locked
       ), fitting as (
-        select p.* from (select picked.*, sum(price) over (order by place) as upto from picked) p, run
+        select p.*, ($6::uuid[])[row_number() over (order by place)] as call_id
+        from (select picked.*, sum(price) over (order by place) as upto from picked) p, run
         where p.upto <= run.left_micros
       ), taken as (
         update collection_run_categories c
@@ -153,9 +157,8 @@ export async function claimCategories(
       claim.accountId,
       claim.workerId,
       claim.leaseMs,
-      JSON.stringify(
-        wanted.map((one, index) => ({ id: one.id, price: one.priceMicros, call_id: newId(), place: index + 1 })),
-      ),
+      JSON.stringify(wanted.map((one, index) => ({ id: one.id, price: one.priceMicros, place: index + 1 }))),
+      claim.callIds,
     ],
   })
   return rows

@@ -249,7 +249,9 @@ export async function work(arena: Arena, input: WorkInput): Promise<RunSnapshot>
       run: await arena.look(input.run.id),
       filters: DEFAULT_FILTERS,
       search: { id: arena.search.id, name: 'search', adapter: input.search, maxInFlight: slots, maxPerSecond: null },
-      list: input.list ? { id: arena.list.id, name: 'lists', adapter: input.list, maxInFlight: 4, maxPerSecond: null } : null,
+      list: input.list
+        ? { id: arena.list.id, name: 'lists', adapter: input.list, maxInFlight: 4, maxPerSecond: null }
+        : null,
       log: input.log ?? (() => {}),
     },
     input.signal ?? new AbortController().signal,
