@@ -13,7 +13,7 @@ import { listenForInterrupt } from './interrupt.ts'
 import { EXIT } from './print-error.ts'
 import { makeDisplay, tookWords, type View } from './progress.ts'
 import { sandboxForRun } from './sandbox-for-run.ts'
-import { drawLast, isGoingOn, watchRun } from './watch.ts'
+import { drawLast, watchRun } from './watch.ts'
 import { noticesOf, unanswered } from './words.ts'
 
 /** The version in package.json. */
@@ -80,7 +80,7 @@ export function sayHowItStands(context: Context, view: View): void {
     context.tell(notice.text)
     for (const act of notice.acts) context.say(actLine(context, act))
   }
-  if (isGoingOn(run)) context.say(`The run is ${run.status}. It goes on while a worker is up.`)
+  if (run.status === 'running') context.say(`The run is still running. It goes on while a worker is up.`)
 }
 
 function summary({ run, facts }: View): string {

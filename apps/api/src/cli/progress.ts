@@ -33,7 +33,7 @@ export function makeDisplay(context: Context): Display {
 function blockDisplay({ paint, width, say }: Context): Display {
   let drawn = 0
   let lastMs = 0
-  const erase = (): string => (drawn === 0 ? '' : `\u001b[${drawn}A\u001b[0J`)
+  const erase = (): string => (drawn === 0 ? '' : `\r\u001b[${drawn}A\u001b[0J`)
   const draw = (views: readonly View[]): void => {
     const columns = width()
     const lines = views.flatMap((view, at) => [...(at > 0 ? [''] : []), ...blockOf(view, columns, paint)])

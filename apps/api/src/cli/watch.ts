@@ -10,9 +10,9 @@ import type { RunFacts } from './words.ts'
 
 const LOOK_MS = 250
 
-/** True while a run can go on by itself as long as a worker is up. */
+/** True while something still happens to the run by itself: also to a paused one, until its last call is booked. */
 export function isGoingOn(run: RunSnapshot): boolean {
-  return run.status === 'running' || run.status === 'pending'
+  return run.status === 'running' || run.status === 'pending' || run.heldCalls > 0
 }
 
 export type Watcher = Readonly<{ look: (runs: readonly RunSnapshot[]) => Promise<View[]> }>
@@ -42,7 +42,7 @@ export function makeWatcher(db: Db): Watcher {
 }
 
 /**
- * Draws the run until it is neither running nor pending, or `signal` is aborted. Returns the run as last seen. A database
+ * Draws the run until it has stopped and its last call is booked, or `signal` is aborted. Returns the run as last seen. A database
  * that is away is waited for.
  */
 export async function watchRun(db: Db, runId: string, display: Display, signal: AbortSignal): Promise<RunSnapshot> {

@@ -61,13 +61,16 @@ export function sellerQuery(
   const values: unknown[] = [filter.orgId, filter.runId ?? null, filter.onlyNew ?? false, pattern]
   if (page) values.push(page.limit, page.offset)
   const window = page ? 'limit $5 offset $6' : ''
-  const text = sort === 'matched' || !page ? countedTogether(ORDERS[sort], window) : countedByPage(ORDERS[sort], window)
+  const some = pattern !== null || filter.runId !== undefined
+  const together = sort === 'matched' || !page
+  const text = together ? countedTogether(ORDERS[sort], window, some) : countedByPage(ORDERS[sort], window)
   return { text, values }
 }
 
-function countedTogether(order: string, window: string): string {
+/** `some`: the filter leaves sellers out, whose evidence is then not counted. */
+function countedTogether(order: string, window: string, some: boolean): string {
   return `
-    with matched as (
+    with chosen as materialized (select * from sellers x where ${CHOSEN}), matched as (
       select pair.seller_id, count(*)::int as products from (
         select distinct seen.seller_id, i.external_id
         from collection_runs r
@@ -75,11 +78,11 @@ function countedTogether(order: string, window: string): string {
         join collection_sightings s on s.item_id = i.id
         cross join lateral unnest(s.seller_ids) as seen(seller_id)
         where r.org_id = $1 and ($2::uuid is null or r.id = $2)
+          ${some ? 'and seen.seller_id in (select id from chosen)' : ''}
       ) pair group by pair.seller_id
     )
     select ${FIELDS}, coalesce(m.products, 0) as matched
-    from sellers x left join matched m on m.seller_id = x.id
-    where ${CHOSEN} order by ${order} ${window}`
+    from chosen x left join matched m on m.seller_id = x.id order by ${order} ${window}`
 }
 
 function countedByPage(order: string, window: string): string {
