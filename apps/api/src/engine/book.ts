@@ -2,7 +2,7 @@
  * Book: what searches brought. Result, money, counters, checkpoint and event commit together or not at all, many calls
  * in one transaction.
  */
-import { type Micros, ZERO } from '../base/money.ts'
+import { addMicros, ZERO } from '../base/money.ts'
 import type { Tx } from '../db/client.ts'
 import { bookCalls, type CallBooking, lockUnbookedCalls } from '../ledger/book.ts'
 import type { Listing, SearchAnswer } from '../providers/types.ts'
@@ -71,7 +71,7 @@ export async function bookSearches(
   )
   const judged = searches.filter((search) => unbooked.has(search.callId)).map(judge)
   const effective = await lockEffectiveItems(tx, searches)
-  const sightings = gather(judged.filter((one) => effective.has(one.search.itemId) && one.listings.length > 0))
+  const sightings = gather(judged.filter((one) => effective.has(one.search.callId) && one.listings.length > 0))
 
   const ids = new Map<string, string>()
   const unknown: NewInBooking[] = []
@@ -95,10 +95,7 @@ export async function bookSearches(
       isNew: recorded.get(seller.key)?.isNew ?? false,
     })),
   )
-  await bookItems(
-    tx,
-    judged.map((one) => itemBooking(one, effective.has(one.search.itemId), options.mayClimb)),
-  )
+  await bookItems(tx, itemBookings(judged, effective, options.mayClimb))
   const booked = await bookCalls(tx, judged.map(callBooking))
 
   const snapshot = await closeBooking(tx, run.id, facts(judged, booked.size))
@@ -159,10 +156,21 @@ function idOf(ids: ReadonlyMap<string, string>, key: string): string {
   return id
 }
 
-function itemBooking({ search, consequence, listings }: Judged, takesEffect: boolean, mayClimb: boolean): ItemBooking {
-  const costMicros: Micros = consequence.money.chargeMicros ?? ZERO
-  const change = takesEffect ? itemChange(search, consequence, listings.length, mayClimb) : null
-  return { itemId: search.itemId, costMicros, change }
+/**
+ * What the booking does to each item, named once. A late answer may come together with the one to the claim after it: both
+ * cost, one takes effect.
+ */
+function itemBookings(judged: readonly Judged[], effective: ReadonlySet<string>, mayClimb: boolean): ItemBooking[] {
+  const bookings = new Map<string, ItemBooking>()
+  for (const { search, consequence, listings } of judged) {
+    const { itemId } = search
+    const before = bookings.get(itemId)
+    const costMicros = addMicros(before?.costMicros ?? ZERO, consequence.money.chargeMicros ?? ZERO)
+    const takesEffect = effective.has(search.callId)
+    const change = takesEffect ? itemChange(search, consequence, listings.length, mayClimb) : (before?.change ?? null)
+    bookings.set(itemId, { itemId, costMicros, change })
+  }
+  return [...bookings.values()]
 }
 
 function itemChange(search: FinishedSearch, consequence: Consequence, listings: number, mayClimb: boolean): ItemChange {

@@ -33,19 +33,37 @@ export async function bookingLoop(lane: Lane): Promise<void> {
 async function bookStep(lane: Lane, step: FinishedStep): Promise<void> {
   lane.booking.add(step.callId)
   countMisses(lane, [step])
-  const booked = await throughOutages(lane, () => withTxRetry(lane.db, (tx) => bookListStep(tx, lane.run, step)))
-  if (booked) await act(lane, booked, 'list')
-  lane.booking.delete(step.callId)
-  wakeOthers(lane)
+  try {
+    const booked = await bookOneStep(lane, step)
+    if (booked) await act(lane, booked, 'list')
+  } finally {
+    lane.booking.delete(step.callId)
+    wakeOthers(lane)
+  }
+}
+
+/** As with searches: a list that cannot be stored is drift, or it would be read and paid for again and again. */
+async function bookOneStep(lane: Lane, step: FinishedStep): Promise<Booked | null> {
+  const book = (one: FinishedStep): Promise<Booked | null> =>
+    throughOutages(lane, () => withTxRetry(lane.db, (tx) => bookListStep(tx, lane.run, one)))
+  try {
+    return await book(step)
+  } catch (error) {
+    lane.log('a list step could not be stored', { error: String(error), category: step.category.key })
+    return book(unstorable(step, error))
+  }
 }
 
 async function bookBatch(lane: Lane): Promise<boolean> {
   const batch = pickBatch(lane)
   if (batch.searches.length === 0) return false
   countMisses(lane, batch.searches)
-  for (const booked of await bookWhole(lane, batch.searches)) await act(lane, booked, 'search')
-  dropBatch(lane, batch)
-  wakeOthers(lane)
+  try {
+    for (const booked of await bookWhole(lane, batch.searches)) await act(lane, booked, 'search')
+  } finally {
+    dropBatch(lane, batch)
+    wakeOthers(lane)
+  }
   return true
 }
 
@@ -89,10 +107,10 @@ async function bookWhole(lane: Lane, batch: readonly FinishedSearch[]): Promise<
   return booked
 }
 
-function unstorable(search: FinishedSearch, error: unknown): FinishedSearch {
+function unstorable<Finished extends FinishedSearch | FinishedStep>(finished: Finished, error: unknown): Finished {
   const message = `The answer could not be stored: ${error instanceof Error ? error.message : String(error)}`
-  const { charge } = search.answer
-  return { ...search, answer: { ok: false, kind: 'drift', charge, code: 'unstorable', message } }
+  const { charge } = finished.answer
+  return { ...finished, answer: { ok: false, kind: 'drift', charge, code: 'unstorable', message } }
 }
 
 /** So many calls in a row without an answer, and the provider is in trouble: pause rather than burn attempts. */

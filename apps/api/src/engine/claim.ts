@@ -31,12 +31,21 @@ const PACED_MS = 20
 /** Claims and sends until the lane closes. */
 export async function claimingLoop(lane: Lane): Promise<void> {
   while (!lane.closing) {
-    const sent = (await takeListSteps(lane)) + (await takeSearches(lane))
-    if (sent > 0) continue
+    if ((await takeWork(lane)) > 0) continue
     if (!hasUnbooked(lane)) await settleIdleRun(lane)
     if (!lane.closing) await lane.claimWake.wait(lane.search.maxPerSecond === null ? IDLE_MS : PACED_MS)
   }
   lane.bookWake.notify()
+}
+
+/** Claims and sends what can be sent now. Returns how many calls that were. */
+async function takeWork(lane: Lane): Promise<number> {
+  lane.claiming = true
+  try {
+    return (await takeListSteps(lane)) + (await takeSearches(lane))
+  } finally {
+    lane.claiming = false
+  }
 }
 
 async function takeSearches(lane: Lane): Promise<number> {

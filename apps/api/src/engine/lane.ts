@@ -44,6 +44,8 @@ export type Lane = LaneOptions & {
   readonly searchPrice: Micros
   /** Calls sent and not finished, by id. */
   readonly inFlight: { readonly searches: Set<string>; readonly steps: Set<string> }
+  /** A claim is under way: it may bring calls that will have to be booked. */
+  claiming: boolean
   /** Finished, and no booking is under way. */
   readonly finished: { searches: FinishedSearch[]; steps: FinishedStep[] }
   /** Calls a booking is under way for. */
@@ -70,6 +72,7 @@ export function openLane(options: LaneOptions): Lane {
     ...options,
     searchPrice,
     inFlight: { searches: new Set(), steps: new Set() },
+    claiming: false,
     finished: { searches: [], steps: [] },
     booking: new Set(),
     recording: new Set(),
@@ -83,9 +86,10 @@ export function openLane(options: LaneOptions): Lane {
   }
 }
 
-/** True while something of this lane is neither booked nor given up. */
+/** True while something of this lane is neither booked nor given up, or may yet come. */
 export function hasUnbooked(lane: Lane): boolean {
   return (
+    lane.claiming ||
     lane.inFlight.searches.size + lane.inFlight.steps.size > 0 ||
     lane.finished.searches.length + lane.finished.steps.length > 0 ||
     lane.booking.size > 0

@@ -4,21 +4,24 @@ import { toJson } from '../base/json.ts'
 import type { Micros } from '../base/money.ts'
 import type { Tx } from '../db/client.ts'
 
-/** The items among `claims` that still wait for exactly this claim's answer, locked until the transaction ends. */
+/**
+ * The calls among `claims` whose item still waits for exactly this claim's answer; their items are locked until the
+ * transaction ends. Returns call ids.
+ */
 export async function lockEffectiveItems(
   tx: Tx,
-  claims: readonly Readonly<{ itemId: string; epoch: number }>[],
+  claims: readonly Readonly<{ callId: string; itemId: string; epoch: number }>[],
 ): Promise<Set<string>> {
-  const { rows } = await tx.query<{ id: string }>({
+  const { rows } = await tx.query<{ call: string }>({
     name: 'items.lock_effective',
     text: `
-      select i.id from json_to_recordset($1) as a(id uuid, epoch int)
+      select a.call from json_to_recordset($1) as a(call uuid, id uuid, epoch int)
       join collection_items i on i.id = a.id and i.epoch = a.epoch
       where i.status in ('processing', 'pending')
       for no key update of i`,
-    values: [toJson(claims.map((claim) => ({ id: claim.itemId, epoch: claim.epoch })))],
+    values: [toJson(claims.map(({ callId, itemId, epoch }) => ({ call: callId, id: itemId, epoch })))],
   })
-  return new Set(rows.map((row) => row.id))
+  return new Set(rows.map((row) => row.call))
 }
 
 export type ItemBooking = Readonly<{
@@ -36,7 +39,7 @@ export type ItemChange =
   | Readonly<{ status: 'pending'; rung: number; attempt: number; delayMs: number; code?: string; message?: string }>
 
 /**
- * Writes what became of products. An item that has evidence from an earlier rung ends as found, whatever its last rung
+ * Writes what became of products, each named once. An item that has evidence from an earlier rung ends as found, whatever its last rung
  * brought.
  */
 export async function bookItems(tx: Tx, bookings: readonly ItemBooking[]): Promise<void> {
@@ -54,7 +57,7 @@ export async function bookItems(tx: Tx, bookings: readonly ItemBooking[]): Promi
         outcome = case when not b.changes then i.outcome when b.found_before then 'found' else b.outcome end,
         rung = coalesce(b.rung, i.rung),
         attempt = coalesce(b.attempt, i.attempt),
-        not_before = case when b.delay_ms > 0 then now() + b.delay_ms * interval '1 ms' end,
+        not_before = case when not b.changes then i.not_before when b.delay_ms > 0 then now() + b.delay_ms * interval '1 ms' end,
         error_code = case when b.changes then b.code else i.error_code end,
         error_message = case when b.changes then b.message else i.error_message end,
         finished_at = case when b.ended then now() else i.finished_at end,
@@ -150,13 +153,14 @@ async function nameProducts(tx: Tx, runId: string, products: readonly NewProduct
 
 /**
  * Ends the pending products that were answered on an earlier rung and wait only to be asked once more: as found when they
- * have evidence, as none otherwise. Returns how many.
+ * have evidence, as none otherwise. One whose earlier rungs were refused has no answer yet and is left. Returns how many.
  */
 export async function finishClimbers(tx: Tx, runId: string): Promise<number> {
   const { rowCount } = await tx.query(
     `update collection_items i set status = 'completed', finished_at = now(), not_before = null,
        outcome = case when exists (select from collection_sightings s where s.item_id = i.id) then 'found' else 'none' end
-     where run_id = $1 and item_type = 'amazon_product' and status = 'pending' and rung > 1`,
+     where run_id = $1 and item_type = 'amazon_product' and status = 'pending' and rung > 1
+       and exists (select from collection_calls c where c.item_id = i.id and c.outcome in ('found', 'none'))`,
     [runId],
   )
   return rowCount ?? 0

@@ -224,7 +224,7 @@ export function listed(products: readonly ListedProduct[], next: ListStep | null
 }
 
 export function product(number: number, rank: number | null = null): ListedProduct {
-  return { asin: asin(number), title: `Ceramic teapot edition ${number}`, priceCents: 1_999, rank }
+  return { asin: asin(number), title: `Teapot AX${1_000 + number} Ceramic`, priceCents: 1_999, rank }
 }
 
 export type WorkInput = Readonly<{
