@@ -28,7 +28,7 @@ export class Exit extends Error {
 export function printError(thrown: unknown, options: GlobalOptions): number {
   if (thrown instanceof Exit) return thrown.status
   // Commander has said it already: help and version are no errors, anything else was wrong input.
-  if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? EXIT.done : EXIT.input
+  if (thrown instanceof CommanderError) return printUsageError(thrown)
   const error = runtimeError(thrown, process.env['DATABASE_URL'] ?? '')
   const colors = process.stderr.isTTY === true && options.color !== false && !process.env['NO_COLOR']
   const paint = makePaint(colors)
@@ -40,6 +40,20 @@ export function printError(thrown: unknown, options: GlobalOptions): number {
     return ERRORS[code].exit
   }
   return printUnexpected(error, options)
+}
+
+/** True when --json stands on the command line, also on one that could not be read. */
+export function wantsJson(): boolean {
+  return process.argv.includes('--json')
+}
+
+function printUsageError({ exitCode, code, message }: CommanderError): number {
+  if (exitCode === 0) return EXIT.done
+  const hint = 'gleaner <command> --help shows what can be given.'
+  if (wantsJson())
+    writeLines(JSON.stringify({ error: { code: 'input.invalid', message: message.replace(/^error: /, ''), hint } }))
+  else if (code !== 'commander.help') writeLines(hint, '(input.invalid)')
+  return EXIT.input
 }
 
 function printUnexpected(error: unknown, options: GlobalOptions): number {
@@ -67,6 +81,7 @@ function writeLines(...lines: readonly string[]): void {
 
 /** Messages of the ground floor begin in lower case and have no full stop: here they stand alone. */
 function sentence(message: string): string {
-  const first = message.charAt(0).toUpperCase() + message.slice(1)
+  // A file name keeps its own first letter.
+  const first = /^[a-z]+ /.test(message) ? message.charAt(0).toUpperCase() + message.slice(1) : message
   return /[.!?…]$/.test(first) ? first : `${first}.`
 }

@@ -13,9 +13,9 @@ import { addStart } from './commands/start.ts'
 import { addVerify } from './commands/verify.ts'
 import { addWorker } from './commands/worker.ts'
 import { VERSION } from './join-run.ts'
+import { wantsJson } from './print-error.ts'
 
-const ABOUT = `Gleaner collects eBay sellers for Amazon best sellers under a hard cap: it never spends more than you allow,
-never pays twice for the same work, and says how it stands at any moment.`
+const ABOUT = `Collects eBay sellers for Amazon best sellers under a hard cap.`
 
 const AFTER = `
 First steps:
@@ -41,16 +41,29 @@ export function makeProgram(): Command {
     .option('--debug', 'print the details of an unexpected error')
     .addHelpText('after', AFTER)
     .configureHelp({ showGlobalOptions: false })
+    .addHelpText('afterAll', ({ command }) =>
+      command.parent ? '\nOptions of every command (--json, --org, --quiet, --data-dir, …): gleaner --help' : '',
+    )
+    .configureOutput({
+      outputError: (text, write) => {
+        if (!wantsJson()) write(text.replace(/^error: (.)/, (_, first: string) => first.toUpperCase()))
+      },
+    })
+    .helpCommand(false)
     .showSuggestionAfterError(true)
     .exitOverride()
+  program.commandsGroup('Collect:')
   addStart(program)
   addCollect(program)
+  addCategories(program)
+  program.commandsGroup('Look and act:')
   addRuns(program)
   addRun(program)
   addSellers(program)
-  addCategories(program)
+  program.commandsGroup('Set up:')
   addSettings(program)
   addAccounts(program)
+  program.commandsGroup('Operate:')
   addWorker(program)
   addDoctor(program)
   addVerify(program)

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { AppError } from '../../base/errors.ts'
 import { MICROS_PER_CENT, type Micros, toMicros } from '../../base/money.ts'
-import { listAccounts } from '../../engine/accounts.ts'
+import { listAccounts, withCredentials } from '../../engine/accounts.ts'
 import { type CreateInput, checkCap } from '../../engine/create.ts'
 import { estimateRun } from '../../engine/estimate-run.ts'
 import { checkFilterSettings, type FilterSettings } from '../../matching/filters.ts'
@@ -114,6 +114,8 @@ async function carryOut(context: Context, session: Session, plan: Plan, options:
     if (context.json) context.sayJson({ estimate, capMicros: cap, sandbox: plan.accounts.search.sandbox })
     return 0
   }
+  // A run whose first call is refused would be a run for nothing.
+  for (const account of [plan.accounts.list, plan.accounts.search]) if (account) withCredentials(account, context.env)
   await askToStart(context, plan, cap, options)
   if (plan.list && plan.accounts.search.sandbox) await uploadToSandbox(plan.accounts.search, plan.list.rows)
   const run = await createAndStart(context, session, plan)

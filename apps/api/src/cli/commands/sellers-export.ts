@@ -1,9 +1,6 @@
 /** gleaner sellers export: the list as a file that a spreadsheet opens safely. */
-import { once } from 'node:events'
-import { createWriteStream } from 'node:fs'
-import { rename, rm } from 'node:fs/promises'
+import { open, rename, rm } from 'node:fs/promises'
 import { dirname, extname } from 'node:path'
-import type { Writable } from 'node:stream'
 import { type Command, Option } from 'commander'
 import { AppError } from '../../base/errors.ts'
 import { exportSellers } from '../../sellers/export-sellers.ts'
@@ -41,8 +38,8 @@ Examples:
     return withSession(context, async (session) => {
       const started = performance.now()
       const filter = await readFilter(session, options)
-      const write = (to: Writable) => writeRows(to, format, (take) => exportSellers(session.db, filter, take))
-      if (!options.out) return void (await write(process.stdout))
+      const write = (put: Put) => writeRows(put, format, (take) => exportSellers(session.db, filter, take))
+      if (!options.out) return void (await write(toStdout))
       const total = await toFile(options.out, write)
       if (context.json) context.sayJson({ file: options.out, format, sellers: total })
       else
@@ -58,25 +55,34 @@ function formatOf(context: Context, options: { format?: Format; out?: string }):
   return context.json ? 'json' : 'csv'
 }
 
+/** Takes text; resolves when it is written, throws when it cannot be. */
+type Put = (text: string) => Promise<void>
+
 /** Writes to a file beside the one asked for and puts it in its place when it is complete. */
-async function toFile(path: string, write: (to: Writable) => Promise<number>): Promise<number> {
+async function toFile(path: string, write: (put: Put) => Promise<number>): Promise<number> {
   const draft = `${path}.${process.pid}.part`
-  const stream = createWriteStream(draft)
   try {
-    // Errors of the stream (no such directory, disk full) end the export, whenever they come.
-    const failed = once(stream, 'error').then(([error]) => {
-      throw error
-    })
-    const total = await Promise.race([write(stream), failed])
-    await Promise.race([new Promise<void>((resolve) => stream.end(resolve)), failed])
+    const file = await open(draft, 'w')
+    let total = 0
+    try {
+      total = await write((text) => file.writeFile(text))
+      await file.sync()
+    } finally {
+      await file.close()
+    }
     await rename(draft, path)
     return total
   } catch (error) {
-    stream.destroy()
     await rm(draft, { force: true })
     throw cannotWrite(path, error)
   }
 }
+
+/** Waits until the reader has taken it, so that a slow one costs no memory. */
+const toStdout: Put = (text) =>
+  new Promise((resolve, reject) => {
+    process.stdout.write(text, (error) => (error ? reject(error) : resolve()))
+  })
 
 function cannotWrite(path: string, error: unknown): unknown {
   const { code, syscall } = error as NodeJS.ErrnoException
@@ -94,20 +100,15 @@ function cannotWrite(path: string, error: unknown): unknown {
 }
 
 async function writeRows(
-  to: Writable,
+  put: Put,
   format: Format,
   read: (take: (rows: readonly SellerRow[]) => Promise<void>) => Promise<number>,
 ): Promise<number> {
-  const put = async (text: string): Promise<void> => {
-    if (!to.write(text)) await once(to, 'drain')
-  }
   let written = 0
   await put(format === 'csv' ? csvHead() : '[')
-  const total = await read(async (rows) => {
-    const lines =
-      format === 'csv' ? rows.map(csvLine).join('') : rows.map((row) => jsonRow(row, written++ > 0)).join('')
-    await put(lines)
-  })
+  const total = await read((rows) =>
+    put(format === 'csv' ? rows.map(csvLine).join('') : rows.map((row) => jsonRow(row, written++ > 0)).join('')),
+  )
   if (format === 'json') await put('\n]\n')
   return total
 }

@@ -1,0 +1,40 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { emptyDb, type FreshDb } from '../support/db.ts'
+import { type Installation, installation } from './support.ts'
+
+let db: FreshDb
+let place: Installation
+beforeAll(async () => {
+  db = await emptyDb()
+  place = installation({ DATABASE_URL: db.url })
+})
+afterAll(async () => {
+  await place.remove()
+  await db.close()
+})
+
+it('changes a database of your own only when asked to', async () => {
+  const behind = await place.run('runs')
+  expect([behind.status, behind.err]).toEqual([
+    5,
+    expect.stringMatching(/Run `gleaner migrate`[^]*\(db\.schema_behind\)/),
+  ])
+  expect((await place.run('migrate', '--check')).status).toBe(5)
+  expect((await place.run('doctor')).out).toMatch(/✗ Schema +\d+ migrations pending/)
+
+  const migrated = await place.run('migrate')
+  expect([migrated.status, migrated.out]).toEqual([0, expect.stringMatching(/^Applied \d+ migrations\.\n$/)])
+  expect((await place.run('migrate', '--check')).status).toBe(0)
+
+  expect((await place.run('runs')).out).toContain('No run yet')
+  const set = await place.run('settings', 'set', 'cap=12.50', 'located-in=anywhere')
+  expect(set.out).toMatch(/cap +\$12\.50 .*more than \$12\.50/)
+  expect((await place.run('settings')).out).toMatch(/located-in +anywhere/)
+
+  const added = await place.run('accounts', 'add', 'live', '--adapter', 'ebay_browse', '--price', 'ebay.search=0')
+  expect(added.out).toMatch(/live +search +ebay\.search free .*not set/)
+  const wrong = await place.run('accounts', 'price', 'live', 'keepa.token=1')
+  expect([wrong.status, wrong.err]).toEqual([2, expect.stringContaining('kinds are ebay.search')])
+  const doctor = await place.run('doctor')
+  expect([doctor.status, doctor.out]).toEqual([5, expect.stringMatching(/✗ live +The account live has no credentials/)])
+})
