@@ -114,7 +114,7 @@ function unstorable<Finished extends FinishedSearch | FinishedStep>(finished: Fi
 }
 
 /** So many calls in a row without an answer, and the provider is in trouble: pause rather than burn attempts. */
-const MISSES_MOST = 20
+const MISSES_MOST = 10
 const PROBE_AFTER_MS = 60_000
 
 /** Carries out what the outcomes of a booking mean for the run. */

@@ -12,8 +12,8 @@ import {
   waitingCategories,
 } from '../ledger/claim.ts'
 import { buildFilters } from '../matching/filters.ts'
-import type { ListAnswer, SearchAnswer } from '../providers/types.ts'
-import { hasUnbooked, type Lane, throughOutages } from './lane.ts'
+import type { Failure, ListAnswer, SearchAnswer, SearchRequest } from '../providers/types.ts'
+import { adaptWindow, hasUnbooked, type Lane, throughOutages } from './lane.ts'
 import { settleIdleRun } from './settle-idle-run.ts'
 
 /** One claim takes at most this many products: measured in bench/engine, larger slices gain nothing. */
@@ -53,7 +53,7 @@ async function takeSearches(lane: Lane): Promise<number> {
   // Finished calls that wait for their booking hold slots too, or a slow database would be buried in answers.
   const unbooked = finished.searches.length + booking.size
   const free = Math.min(
-    search.maxInFlight - inFlight.searches.size,
+    lane.window - inFlight.searches.size,
     2 * search.maxInFlight - unbooked,
     lane.pace.search.available(),
     SLICE_MOST,
@@ -73,17 +73,14 @@ async function takeSearches(lane: Lane): Promise<number> {
 }
 
 async function sendSearch(lane: Lane, item: ClaimedItem): Promise<void> {
-  const { adapter } = lane.search
-  const query = item.data.ladder[item.rung - 1]
-  if (!query) throw new Error(`product ${item.itemId} has no rung ${item.rung}`)
   lane.inFlight.searches.add(item.callId)
   const sentAt = performance.now()
-  const answer: SearchAnswer = await adapter
-    .search(
-      { query, filters: buildFilters(item.data, lane.filters), limit: SEARCH_LIMIT },
-      { callId: item.callId, timeoutMs: adapter.timeoutMs },
-    )
-    .catch(adapterBroke)
+  const request = requestFor(lane, item)
+  const context = { callId: item.callId, timeoutMs: lane.search.adapter.timeoutMs }
+  const answer: SearchAnswer = request.ok
+    ? await lane.search.adapter.search(request.value, context).catch(adapterBroke)
+    : request.failure
+  adaptWindow(lane, answer)
   lane.inFlight.searches.delete(item.callId)
   lane.finished.searches.push({
     callId: item.callId,
@@ -97,6 +94,24 @@ async function sendSearch(lane: Lane, item: ClaimedItem): Promise<void> {
   })
   lane.bookWake.notify()
   lane.claimWake.notify()
+}
+
+type Prepared = Readonly<{ ok: true; value: SearchRequest }> | Readonly<{ ok: false; failure: Failure }>
+
+/** The request of an item, or what is said of an item whose data nobody can make a request of: nothing was sent. */
+function requestFor(lane: Lane, { data, rung }: ClaimedItem): Prepared {
+  const charge = { kind: 'not_charged' } as const
+  const query = data.ladder[rung - 1]
+  if (!query) {
+    const message = `The product has no query number ${rung}.`
+    return { ok: false, failure: { ok: false, kind: 'rejected', charge, code: 'item.no_query', message } }
+  }
+  try {
+    return { ok: true, value: { query, filters: buildFilters(data, lane.filters), limit: SEARCH_LIMIT } }
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    return { ok: false, failure: { ok: false, kind: 'rejected', charge, code: 'item.unusable', message } }
+  }
 }
 
 async function takeListSteps(lane: Lane): Promise<number> {

@@ -9,7 +9,7 @@ import { makeWake, type Wake } from '../base/wake.ts'
 import type { Db } from '../db/client.ts'
 import { CommitUnknown, isConnectionError } from '../db/errors.ts'
 import type { FilterSettings } from '../matching/filters.ts'
-import type { ListAdapter, SearchAdapter } from '../providers/types.ts'
+import type { ListAdapter, SearchAdapter, SearchAnswer } from '../providers/types.ts'
 import { type RunSnapshot } from '../runs/snapshot.ts'
 import { type KnownSellers, makeKnownSellers } from '../sellers/known.ts'
 import type { FinishedSearch } from './book.ts'
@@ -56,12 +56,28 @@ export type Lane = LaneOptions & {
   /** Nothing is sent to the account before this moment (performance.now). */
   readonly waitUntil: { search: number; list: number }
   readonly pace: Readonly<{ search: Pace; list: Pace }>
+  /** Searches that may be in flight now: grows with answers, halves with misses, never above maxInFlight. */
+  window: number
   /** Calls in a row that ended without an answer through the provider's or the network's fault. */
   misses: number
   /** No more claims: the run ended, or the worker stops. */
   closing: boolean
   readonly claimWake: Wake
   readonly bookWake: Wake
+}
+
+/**
+ * A lane begins with so few calls and adds one with every answer, which doubles them every round trip: a provider in trouble
+ * is met with a handful of calls that may end as suspect, not with a hundred.
+ */
+const FIRST_WINDOW = 10
+
+/** Makes the window of a lane follow an answer: one wider with every usable one, half as wide when the provider is in trouble. */
+export function adaptWindow(lane: Lane, answer: SearchAnswer): void {
+  if (answer.ok) lane.window = Math.min(lane.search.maxInFlight, lane.window + 1)
+  else if (['throttled', 'fault', 'unreachable', 'lost'].includes(answer.kind)) {
+    lane.window = Math.max(1, Math.floor(lane.window / 2))
+  }
 }
 
 /** A lane at rest. Throws when the search price is unknown: without a price no call is made. */
@@ -79,6 +95,7 @@ export function openLane(options: LaneOptions): Lane {
     knownSellers: makeKnownSellers(),
     waitUntil: { search: 0, list: 0 },
     pace: { search: makePace(options.search.maxPerSecond), list: makePace(options.list?.maxPerSecond ?? null) },
+    window: Math.min(FIRST_WINDOW, options.search.maxInFlight),
     misses: 0,
     closing: false,
     claimWake: makeWake(),

@@ -3,8 +3,9 @@ import { AppError } from '../base/errors.ts'
 import type { Db } from '../db/client.ts'
 import { checkFilterSettings, type FilterSettings } from '../matching/filters.ts'
 import { listAdapter, searchAdapter } from '../providers/registry.ts'
+import type { ListAdapter } from '../providers/types.ts'
 import type { RunSnapshot } from '../runs/snapshot.ts'
-import { accountById, withCredentials } from './accounts.ts'
+import { type Account, accountById, withCredentials } from './accounts.ts'
 import type { LaneOptions } from './lane.ts'
 
 /** List steps in flight at most: a list is a hundred products of work, so a few at a time keep the searches busy. */
@@ -35,6 +36,8 @@ export async function openRunLane(
       hint: `Set one with gleaner accounts price ${searchAccount.name}.`,
     })
   }
+  const list = listAccount && listAdapter(withCredentials(listAccount, env))
+  if (listAccount && list) checkListPrice(listAccount, list)
   return {
     db,
     workerId,
@@ -48,14 +51,24 @@ export async function openRunLane(
       maxInFlight: Math.max(1, Math.floor(searchAccount.maxInFlight / share)),
       maxPerSecond: searchAccount.maxPerSecond && searchAccount.maxPerSecond / share,
     },
-    list: listAccount && {
-      id: listAccount.id,
-      name: listAccount.name,
-      adapter: listAdapter(withCredentials(listAccount, env)),
-      maxInFlight: Math.min(LIST_STEPS_MOST, listAccount.maxInFlight),
-      maxPerSecond: listAccount.maxPerSecond && listAccount.maxPerSecond / share,
-    },
+    list: listAccount &&
+      list && {
+        id: listAccount.id,
+        name: listAccount.name,
+        adapter: list,
+        maxInFlight: Math.min(LIST_STEPS_MOST, listAccount.maxInFlight),
+        maxPerSecond: listAccount.maxPerSecond && listAccount.maxPerSecond / share,
+      },
   }
+}
+
+/** Without this, a list without a price would wait for ever: no call is made without one. */
+function checkListPrice(account: Account, adapter: ListAdapter): void {
+  const firstStep = adapter.firstStep({ key: '', slug: '', nodeId: null, name: '' })
+  if (adapter.worstCase(firstStep) !== null) return
+  throw new AppError('provider.no_price', `The account ${account.name} has no price for a best-seller list.`, {
+    hint: `Set one with gleaner accounts price ${account.name}.`,
+  })
 }
 
 async function filtersOf(db: Db, runId: string): Promise<FilterSettings> {

@@ -20,7 +20,9 @@ export async function workRun(options: LaneOptions, signal: AbortSignal): Promis
   try {
     const loops = [claimingLoop(lane), ...Array.from({ length: BOOKING_LOOPS }, () => bookingLoop(lane))]
     for (const loop of loops) loop.catch(close)
-    await Promise.all(loops)
+    // All of them, also when one broke: what the others have in flight is booked before the lane is left.
+    const ends = await Promise.allSettled(loops)
+    for (const end of ends) if (end.status === 'rejected') throw end.reason
     return (await runSnapshot(lane.db, lane.run.id)) ?? lane.run
   } finally {
     signal.removeEventListener('abort', close)
