@@ -13,7 +13,7 @@ import type { CatalogueRow } from './world/shelf.ts'
 
 const USAGE = `usage: sandbox --data DIR [--port 0] [--host 127.0.0.1] [--seed 1] [--latency-ms 0]
                [--config FILE.json] [--catalogue FILE.csv|FILE.json] [--categories FILE.json]
-               [--end-with-stdin]`
+               [--end-when-unused]`
 
 const DEFAULT_CATEGORIES = fileURLToPath(new URL('../../../data/amazon-categories.json', import.meta.url))
 
@@ -21,9 +21,14 @@ class BadArgument extends Error {}
 
 try {
   const values = readArguments(process.argv.slice(2))
-  const running = await startSandbox(readOptions(values))
+  let stop = (): void => process.exit(0)
+  const unused = values['end-when-unused'] ? { onUnused: () => stop() } : {}
+  const running = await startSandbox({ ...readOptions(values), ...unused })
   process.stdout.write(`${JSON.stringify({ listening: running.url, pid: process.pid })}\n`)
-  const stop = (): void => {
+  let stopping = false
+  stop = () => {
+    if (stopping) return
+    stopping = true
     running.close().then(
       () => process.exit(0),
       () => process.exit(1),
@@ -31,8 +36,6 @@ try {
   }
   process.once('SIGTERM', stop)
   process.once('SIGINT', stop)
-  // The pipe closes when the process that started us ends, however it ends.
-  if (values['end-with-stdin']) process.stdin.once('close', stop).resume()
 } catch (error) {
   const message = error instanceof Error ? error.message : String(error)
   process.stderr.write(`sandbox: ${message}\n${error instanceof BadArgument ? `${USAGE}\n` : ''}`)
@@ -71,7 +74,7 @@ function readArguments(argv: string[]) {
         config: text,
         catalogue: text,
         categories: text,
-        'end-with-stdin': { type: 'boolean' },
+        'end-when-unused': { type: 'boolean' },
       },
     }).values
   } catch (error) {

@@ -10,6 +10,7 @@ import { openCounters } from './counters.ts'
 import { createEbay } from './ebay/ebay.ts'
 import { type Ask, json, type Provider, type Reply } from './exchange.ts'
 import { createFaultDesk, type FaultKind } from './faults.ts'
+import { createGuests } from './guests.ts'
 import { createKeepa } from './keepa/keepa.ts'
 import { lockDirectory } from './lock.ts'
 import { createOxylabs } from './oxylabs/oxylabs.ts'
@@ -31,6 +32,8 @@ export type SandboxOptions = Readonly<{
   seed?: number
   config?: ConfigInput
   catalogue?: readonly CatalogueRow[]
+  /** Called when the last guest has left (guests.ts), or none came within ten seconds. Never when left out. */
+  onUnused?: () => void
 }>
 
 export type RunningSandbox = Readonly<{ url: string; port: number; close: () => Promise<void> }>
@@ -88,7 +91,9 @@ export async function startSandbox(options: SandboxOptions): Promise<RunningSand
       stats: createStats(),
       waiting: createWaiting(),
     }
+    const guests = options.onUnused ? createGuests(options.onUnused) : null
     const server = createServer({ keepAlive: true }, (request, response) => {
+      if (guests && request.url === '/sandbox/guest') return guests.welcome(response)
       serve(sandbox, providers, request, response).catch((error: unknown) => fail(response, error))
     })
     server.keepAliveTimeout = 60_000

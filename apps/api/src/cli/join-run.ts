@@ -49,7 +49,7 @@ export async function joinRun(context: Context, session: Session, run: RunSnapsh
   } finally {
     await worker.stop()
     interrupt.dispose()
-    await sandbox?.stop()
+    sandbox?.leave()
   }
 }
 

@@ -1,10 +1,11 @@
 /**
- * The sandbox as a process of its own, started when a command needs it and nobody else runs it. It ends with the process
- * that started it: its standard input is a pipe from here, and closes with us whatever ends us.
+ * The sandbox as a process of its own, started when a command needs it and none is up. Everybody who uses it is its guest:
+ * a request that stays open and ends with the process that made it. With its last guest the sandbox ends.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { get } from 'node:http'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -31,10 +32,10 @@ export type SandboxOptions = Readonly<{
 
 export type Sandbox = Readonly<{
   origin: string
-  /** True when this process started it, and it ends with this process. */
+  /** True when this process started it. */
   ours: boolean
-  /** Stops it when it is ours. */
-  stop: () => Promise<void>
+  /** Leaves it. It ends when nobody else uses it. */
+  leave: () => void
 }>
 
 /**
@@ -45,12 +46,29 @@ export async function ensureSandbox(options: SandboxOptions): Promise<Sandbox> {
   const deadline = performance.now() + OTHERS_WAIT_MS
   for (;;) {
     const known = await knownSandbox(options)
-    if (known !== null) return { origin: known, ours: false, stop: async () => {} }
+    const leave = known === null ? null : await beGuest(known)
+    if (known !== null && leave !== null) return { origin: known, ours: false, leave }
     const started = await startProcess(options.dir)
     if (started !== null) return adopt(options.db, started)
     if (performance.now() > deadline) throw unreachable('another process has been starting it for too long')
     await sleep(POLL_MS)
   }
+}
+
+/** Becomes a guest of the sandbox at `origin`; returns how to leave, or null when it is not there any more. */
+function beGuest(origin: string): Promise<(() => void) | null> {
+  return new Promise((resolve) => {
+    const asking = get(`${origin}/sandbox/guest`, { agent: false }, (response) => {
+      response.resume()
+      // It lasts as long as this process does, and is no reason for it to last.
+      response.socket.unref()
+      if (response.statusCode === 200) return resolve(() => asking.destroy())
+      // A sandbox somebody runs by hand takes no guests, and does not end with them.
+      asking.destroy()
+      resolve(() => {})
+    })
+    asking.on('error', () => resolve(null))
+  })
 }
 
 /** Where the sandbox of this installation listens, by the accounts that point at it; null when it is not up. */
@@ -87,8 +105,8 @@ type Started = Readonly<{ child: ChildProcess; origin: string }>
 
 /** Starts the sandbox; null when another process runs it in this directory. */
 async function startProcess(dir: string): Promise<Started | null> {
-  const child = spawn(process.execPath, [PROGRAM, '--data', dir, '--port', '0', '--end-with-stdin'], {
-    stdio: ['pipe', 'pipe', 'pipe'],
+  const child = spawn(process.execPath, [PROGRAM, '--data', dir, '--port', '0', '--end-when-unused'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
     // In a group of its own: Ctrl-C is for us, and calls in flight still need their answers.
     detached: true,
   })
@@ -96,7 +114,6 @@ async function startProcess(dir: string): Promise<Started | null> {
   child.stderr.on('data', (chunk: Buffer) => {
     told += chunk.toString()
   })
-  child.stdin.on('error', () => {}) // it may be gone before us
   const line = await Promise.race([
     once(createInterface({ input: child.stdout }), 'line').then(([text]) => String(text)),
     once(child, 'exit').then(() => null),
@@ -107,22 +124,17 @@ async function startProcess(dir: string): Promise<Started | null> {
 }
 
 async function adopt(db: Db, { child, origin }: Started): Promise<Sandbox> {
-  const stop = async (): Promise<void> => {
-    if (child.exitCode !== null || child.signalCode !== null) return
-    child.ref()
-    const ended = once(child, 'exit')
-    child.kill('SIGTERM')
-    await ended
-  }
+  const leave = await beGuest(origin)
   try {
+    if (!leave) throw unreachable('it ended at once')
     const response = await fetch(`${origin}/sandbox/prices`)
     await saveSandboxAccounts(db, origin, (await response.json()) as Record<string, number>)
-    // Nothing of it keeps us alive: a command that is done ends, and the sandbox with it.
+    // Nothing of it keeps us alive, and it lives on while others use it.
     child.unref()
     for (const stream of child.stdio) (stream as unknown as { unref?: () => void } | null)?.unref?.()
-    return { origin, ours: true, stop }
+    return { origin, ours: true, leave }
   } catch (error) {
-    await stop()
+    child.kill('SIGTERM')
     throw error
   }
 }

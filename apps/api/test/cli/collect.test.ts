@@ -198,7 +198,7 @@ describe('gleaner start', () => {
     expect((await up.ended).status).toBe(0)
     // Nobody uses the database now: its server has been stopped, and the sandbox with it.
     expect(existsSync(join(place.dir, 'pg18', 'data', 'postmaster.pid'))).toBe(false)
-    await expect(fetch(`${origin}/sandbox/health`)).rejects.toThrow()
+    await expect.poll(() => sandbox(origin, 'health').catch(() => 'gone')).toBe('gone')
 
     const again = await place.run('start', '--once')
     expect(again.status).toBe(0)

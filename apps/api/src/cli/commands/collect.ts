@@ -98,7 +98,7 @@ async function collect(context: Context, texts: readonly string[], options: Coll
       }
       return await carryOut(context, session, { collect, accounts, filters, list, ...given }, options)
     } finally {
-      await sandbox?.stop()
+      sandbox?.leave()
     }
   })
 }

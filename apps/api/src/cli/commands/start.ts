@@ -72,7 +72,7 @@ async function start(context: Context, session: Session, options: StartOptions):
     return await stayUp(context, session, { display, interrupt, worker, first, firstEnds, once: options.once === true })
   } finally {
     await worker.stop()
-    await sandbox.stop()
+    sandbox.leave()
     interrupt.dispose()
   }
 }

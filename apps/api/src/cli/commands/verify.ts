@@ -41,7 +41,7 @@ async function check(context: Context, session: Session, runIds: string[] | unde
       ...(sandbox ? { billing: { origin: sandbox.origin, exclusive: session.embedded !== null && !runIds } } : {}),
     })
   } finally {
-    await sandbox?.stop()
+    sandbox?.leave()
   }
 }
 

@@ -35,7 +35,7 @@ export function addWorker(program: Command): void {
           clearInterval(alive)
         } finally {
           await worker.stop()
-          await sandbox?.stop()
+          sandbox?.leave()
           interrupt.dispose()
         }
       },
