@@ -105,13 +105,14 @@ export function actLine(context: Context, act: string, why = ''): string {
   return actLines(context, [[act, why]]).join('')
 }
 
-/** Commands to copy with what each is for, the reasons below one another. */
+/** Commands to copy with what each is for, as far as that fits beside them. */
 export function actLines(context: Context, acts: readonly (readonly [act: string, why: string])[]): string[] {
   const { paint } = context
   const called = acts.map(([act, why]) => ({ command: act.replace(/^gleaner(?= |$)/, context.command), why }))
   const widest = Math.max(...called.map(({ command }) => command.length))
   return called.map(({ command, why }) => {
+    const room = context.width() - widest - 5
     const gap = ' '.repeat(widest - command.length + 3)
-    return `  ${paint.bold(command)}${why ? `${gap}${paint.dim(why)}` : ''}`
+    return `  ${paint.bold(command)}${why && why.length <= room ? `${gap}${paint.dim(why)}` : ''}`
   })
 }

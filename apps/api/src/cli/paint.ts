@@ -1,4 +1,5 @@
 /** Colours for terminals. What is painted must read the same without: a colour never carries a meaning alone. */
+import { stripVTControlCharacters } from 'node:util'
 
 export type Paint = Readonly<{
   on: boolean
@@ -25,10 +26,14 @@ export function makePaint(on: boolean): Paint {
   }
 }
 
-/** Columns `text` takes on a terminal: without escape sequences, wide characters counted twice. */
+/** Columns `text` takes on a terminal: of its longest line, without escape sequences, wide characters counted twice. */
 export function widthOf(text: string): number {
+  return Math.max(...stripVTControlCharacters(text).split('\n').map(widthOfLine))
+}
+
+function widthOfLine(line: string): number {
   let width = 0
-  for (const character of stripPaint(text)) {
+  for (const character of line) {
     const point = character.codePointAt(0) ?? 0
     if (/\p{M}/u.test(character)) continue
     width += isWide(point) ? 2 : 1
@@ -49,17 +54,12 @@ function isWide(point: number): boolean {
   )
 }
 
-export function stripPaint(text: string): string {
-  // biome-ignore lint: the escape character is what is looked for
-  return text.replace(/\u001b\[[0-9;]*m/g, '')
-}
-
 /** `text` without paint, cut to `width` columns with an ellipsis. */
 export function cutTo(text: string, width: number): string {
   if (widthOf(text) <= width) return text
   let cut = ''
   let used = 0
-  for (const character of stripPaint(text)) {
+  for (const character of stripVTControlCharacters(text)) {
     used += widthOf(character)
     if (used > Math.max(0, width - 1)) break
     cut += character

@@ -15,9 +15,9 @@ export async function runTable(context: Context, db: Queryable, runs: readonly R
   const columns: Column<RunSnapshot>[] = [
     { head: 'Run', right: true, cell: (run) => String(run.number) },
     { head: 'State', cell: (run) => stateBadge(run, paint) },
-    { head: 'Name', gives: true, cell: (run) => run.name },
-    { head: 'Started', cell: (run) => moment(run.startedAt) },
-    { head: 'Took', right: true, cell: (run) => tookWords(run) },
+    { head: 'Name', gives: 12, cell: (run) => run.name },
+    { head: 'Started', spare: 3, cell: (run) => moment(run.startedAt) },
+    { head: 'Took', spare: 4, right: true, cell: (run) => tookWords(run) },
     { head: 'Spent / cap', right: true, cell: (run) => `${moneyUp(run.spentMicros)} / ${moneyUp(run.capMicros)}` },
     { head: '', cell: (run) => (sandboxes.has(run.searchAccountId ?? '') ? paint.dim('SANDBOX') : '') },
     { head: 'Searched', right: true, cell: (run) => searched(run) },
@@ -26,8 +26,8 @@ export async function runTable(context: Context, db: Queryable, runs: readonly R
       right: true,
       cell: (run) => (unanswered(run) > 0 ? paint.warn(count(unanswered(run))) : '0'),
     },
-    { head: 'Sellers', right: true, cell: (run) => count(run.sellerItems) },
-    { head: 'New', right: true, cell: (run) => count(run.newSellers) },
+    { head: 'Sellers', spare: 1, right: true, cell: (run) => count(run.sellerItems) },
+    { head: 'New', spare: 2, right: true, cell: (run) => count(run.newSellers) },
   ]
   return table(context, columns, runs)
 }

@@ -39,7 +39,7 @@ export function addCategories(program: Command): void {
         context,
         [
           { head: 'Key', cell: ({ category }) => category.key },
-          { head: 'Category', gives: true, cell: ({ path }) => path },
+          { head: 'Category', gives: 16, cell: ({ path }) => path },
           { head: '', cell: ({ category }) => (category.physical ? '' : context.paint.warn('no physical goods')) },
         ],
         found,

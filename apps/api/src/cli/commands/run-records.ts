@@ -123,17 +123,22 @@ export function addRunCalls(group: Command): void {
       const drawn = table<CallRow>(
         context,
         [
-          { head: 'Call', cell: (call) => call.id },
+          { head: 'Call', spare: 5, cell: (call) => call.id },
           { head: 'State', cell: (call) => (call.state === 'suspect' ? context.paint.warn(call.state) : call.state) },
           { head: 'For', cell: (call) => call.target },
-          { head: 'Rung', right: true, cell: (call) => String(call.rung ?? '') },
-          { head: 'Try', right: true, cell: (call) => String(call.attempt) },
+          { head: 'Rung', spare: 2, right: true, cell: (call) => String(call.rung ?? '') },
+          { head: 'Try', spare: 3, right: true, cell: (call) => String(call.attempt) },
           { head: 'Outcome', cell: (call) => call.outcome ?? '' },
           { head: 'Held', right: true, cell: (call) => money(call.holdMicros) },
           { head: 'Charged', right: true, cell: (call) => money(call.chargeMicros) },
           { head: 'Sent', cell: (call) => fullMoment(call.heldAt) },
-          { head: 'Took', right: true, cell: (call) => (call.durationMs === null ? '—' : duration(call.durationMs)) },
-          { head: 'Error', gives: true, cell: (call) => call.errorMessage ?? '' },
+          {
+            head: 'Took',
+            spare: 4,
+            right: true,
+            cell: (call) => (call.durationMs === null ? '—' : duration(call.durationMs)),
+          },
+          { head: 'Error', spare: 1, gives: 16, cell: (call) => call.errorMessage ?? '' },
         ],
         calls,
       )

@@ -63,16 +63,15 @@ function sayEstimate(context: Context, run: RunSnapshot, estimate: Estimate | nu
   if (!estimate) return
   const { paint, say } = context
   const calls = run.settledCalls + run.suspectCalls + run.heldCalls + run.releasedCalls
-  const row = (label: string, money: string, products: string, made: string) =>
-    say(`  ${paint.dim(label.padEnd(9))}${money.padEnd(34)}${products.padEnd(22)}${made}`)
+  const { low, high, likely } = estimate.cost
+  const guess = `${moneyUp(low)} to ${moneyUp(high)}, likely ${moneyUp(likely)}`
+  const row = (label: string, money: string, products: number, made: string) =>
+    say(
+      `  ${paint.dim(label.padEnd(9))}${money.padEnd(guess.length + 3)}${`${count(products)} products`.padEnd(18)}${made} calls`,
+    )
   say()
-  row(
-    'Estimate',
-    `${moneyUp(estimate.cost.low)} to ${moneyUp(estimate.cost.high)}, likely ${moneyUp(estimate.cost.likely)}`,
-    `${count(estimate.products.likely)} products`,
-    `${count(estimate.calls.low)} to ${count(estimate.calls.high)} calls`,
-  )
-  row('Actual', exactMoney(run.spentMicros, decimals), `${count(run.totalItems)} products`, `${count(calls)} calls`)
+  row('Estimate', guess, estimate.products.likely, `${count(estimate.calls.low)} to ${count(estimate.calls.high)}`)
+  row('Actual', exactMoney(run.spentMicros, decimals), run.totalItems, count(calls))
 }
 
 function categoryTable(context: Context, rows: readonly CategoryOfRun[], decimals: number): string {
@@ -84,15 +83,16 @@ function categoryTable(context: Context, rows: readonly CategoryOfRun[], decimal
       { head: 'List', cell: (row) => marks[row.status] },
       {
         head: 'Category',
-        gives: true,
+        gives: 16,
         cell: (row) => (row.errorMessage ? `${row.name}: ${row.errorMessage}` : row.name),
       },
-      { head: 'Key', cell: (row) => paint.dim(row.key) },
+      { head: 'Key', spare: 2, cell: (row) => paint.dim(row.key) },
       { head: 'Products', right: true, cell: (row) => count(row.products) },
       { head: 'Searched', right: true, cell: (row) => count(row.searched) },
       { head: 'New sellers', right: true, cell: (row) => count(row.newSellers) },
       {
         head: 'Searches',
+        spare: 1,
         right: true,
         cell: (row) => exactMoney(row.costMicros as RunSnapshot['capMicros'], decimals),
       },
@@ -113,7 +113,7 @@ function failureTable(context: Context, rows: readonly FailureGroup[]): string {
       { head: 'Without an answer', cell: (row) => context.paint.warn(row.outcome) },
       { head: 'Products', right: true, cell: (row) => count(row.count) },
       { head: 'Code', cell: (row) => row.code },
-      { head: 'Reason', gives: true, cell: (row) => row.message },
+      { head: 'Reason', gives: 16, cell: (row) => row.message },
     ],
     rows,
   )
@@ -126,5 +126,6 @@ function sayTimes(context: Context, run: RunSnapshot): void {
     ...(run.pausedAt ? [`paused ${fullMoment(run.pausedAt)}`] : []),
     ...(run.completedAt ? [`ended ${fullMoment(run.completedAt)}`, `took ${tookWords(run)}`] : []),
   ]
-  context.say(`\n${context.paint.dim(`${moments.join(' · ')} · id ${run.id}`)}`)
+  context.say()
+  context.tell(`${moments.join(' · ')} · id ${run.id}`)
 }

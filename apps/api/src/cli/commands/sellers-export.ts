@@ -9,7 +9,7 @@ import { addCommand } from '../add-command.ts'
 import { type Context, withSession } from '../context.ts'
 import { csvHead, csvLine } from '../csv.ts'
 import { counted, duration } from '../format.ts'
-import { type FilterOptions, readFilter, withFilterOptions } from './sellers.ts'
+import { type FilterOptions, readFilter, withFilterOptions } from '../seller-filter.ts'
 
 type Format = 'csv' | 'json'
 

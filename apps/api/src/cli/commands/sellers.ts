@@ -1,25 +1,17 @@
 /** gleaner sellers …: the master list, the evidence for one seller, and the list as a file. */
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { AppError } from '../../base/errors.ts'
 import { checkTypedSellerName, normaliseSellerName } from '../../matching/normalise.ts'
-import { findRun, listRuns } from '../../runs/find-run.ts'
-import {
-  countSellers,
-  listSellers,
-  SELLER_SORTS,
-  type SellerFilter,
-  type SellerRow,
-  type SellerSort,
-} from '../../sellers/list-sellers.ts'
+import { listRuns } from '../../runs/find-run.ts'
+import { countSellers, listSellers, type SellerRow } from '../../sellers/list-sellers.ts'
 import { findSeller, type SellerSighting, sightingsOf } from '../../sellers/show-seller.ts'
 import { addCommand } from '../add-command.ts'
 import { type Context, type Session, withSession } from '../context.ts'
 import { count, counted, moment, readWhole } from '../format.ts'
 import { actLine } from '../join-run.ts'
+import { type FilterOptions, readFilter, withFilterOptions } from '../seller-filter.ts'
 import { table } from '../table.ts'
 import { addSellersExport } from './sellers-export.ts'
-
-export type FilterOptions = Readonly<{ run?: string; new?: boolean; search?: string; sort?: SellerSort }>
 
 /** Adds the group. */
 export function addSellers(program: Command): void {
@@ -33,28 +25,6 @@ export function addSellers(program: Command): void {
   addList(group)
   addShow(group)
   addSellersExport(group)
-}
-
-/** The options that say which sellers, the same for list and export. */
-export function withFilterOptions(command: Command): Command {
-  return command
-    .option('--run <ref>', 'only sellers seen in this run; matched products are counted within it')
-    .option('--new', 'only sellers the run brought that were not on the list before (the last run when none is named)')
-    .option('--search <text>', 'part of the name')
-    .addOption(new Option('--sort <by>', 'order').choices(SELLER_SORTS).default('matched'))
-}
-
-/** The filter these options mean. */
-export async function readFilter({ db, actor }: Session, options: FilterOptions): Promise<SellerFilter> {
-  const ref = options.run ?? (options.new ? 'last' : undefined)
-  const run = ref === undefined ? null : await findRun(db, actor.orgId, ref)
-  return {
-    orgId: actor.orgId,
-    ...(run ? { runId: run.id } : {}),
-    ...(options.new ? { onlyNew: true } : {}),
-    ...(options.search ? { text: options.search } : {}),
-    ...(options.sort ? { sort: options.sort } : {}),
-  }
 }
 
 function addList(group: Command): void {
@@ -100,13 +70,13 @@ function sellerTable(context: Context, rows: readonly SellerRow[]): string {
   return table<SellerRow>(
     context,
     [
-      { head: 'Seller', gives: true, cell: (row) => row.name },
+      { head: 'Seller', gives: 24, cell: (row) => row.name },
       { head: 'Matched', right: true, cell: (row) => count(row.matched) },
-      { head: 'Runs', right: true, cell: (row) => count(row.runs) },
+      { head: 'Runs', spare: 1, right: true, cell: (row) => count(row.runs) },
       { head: 'Feedback', right: true, cell: (row) => dash(row.feedbackScore) },
-      { head: 'Positive', right: true, cell: (row) => permille(row.feedbackPermille) },
-      { head: 'Listings', right: true, cell: (row) => dash(row.listings) },
-      { head: 'First seen', cell: (row) => moment(row.firstSeenAt) },
+      { head: 'Positive', spare: 2, right: true, cell: (row) => permille(row.feedbackPermille) },
+      { head: 'Listings', spare: 3, right: true, cell: (row) => dash(row.listings) },
+      { head: 'First seen', spare: 4, cell: (row) => moment(row.firstSeenAt) },
       { head: 'Last seen', cell: (row) => moment(row.lastSeenAt) },
     ],
     rows,
@@ -166,14 +136,14 @@ function sightingTable(context: Context, rows: readonly SellerSighting[]): strin
     [
       { head: 'Product', cell: (row) => row.asin },
       { head: 'Listing', cell: (row) => row.listingId },
-      { head: 'Title', gives: true, cell: (row) => row.title },
+      { head: 'Title', gives: 16, cell: (row) => row.title },
       { head: 'eBay', right: true, cell: (row) => dollars(row.priceCents) },
       { head: 'Amazon', right: true, cell: (row) => dollars(row.amazonCents) },
       { head: 'Ratio', right: true, cell: ratio },
-      { head: 'Place', right: true, cell: (row) => count(row.position) },
-      { head: 'Rung', right: true, cell: (row) => String(row.rung) },
-      { head: 'Run', right: true, cell: (row) => String(row.run) },
-      { head: 'Seen', cell: (row) => moment(row.seenAt) },
+      { head: 'Place', spare: 4, right: true, cell: (row) => count(row.position) },
+      { head: 'Rung', spare: 3, right: true, cell: (row) => String(row.rung) },
+      { head: 'Run', spare: 2, right: true, cell: (row) => String(row.run) },
+      { head: 'Seen', spare: 1, cell: (row) => moment(row.seenAt) },
     ],
     rows,
   )
