@@ -43,7 +43,7 @@ CREATE TABLE public.collection_calls (
   error_code text,
   error_message text,
   request jsonb,
-  held_at timestamp with time zone DEFAULT now() NOT NULL,
+  held_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
   lease_until timestamp with time zone NOT NULL,
   booked_at timestamp with time zone,
   duration_ms integer

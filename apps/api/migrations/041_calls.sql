@@ -30,7 +30,8 @@ CREATE TABLE collection_calls (
   error_code text,
   error_message text,
   request jsonb,
-  held_at timestamptz NOT NULL DEFAULT now(),
+  -- Not now(), when the claim began: it may have waited since, for the very booking that freed its item.
+  held_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   lease_until timestamptz NOT NULL,
   booked_at timestamptz,
   duration_ms integer CONSTRAINT collection_calls_duration_range CHECK (duration_ms >= 0),

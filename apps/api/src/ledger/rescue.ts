@@ -12,15 +12,17 @@ export type Rescued = Readonly<{
   suspectMicros: number
 }>
 
-/** A worker whose last heartbeat is older than this is dead, ms. Workers beat every 2 s. */
+/** A worker whose last heartbeat is older than this is dead, ms. Workers beat five times as often. */
 export const DEAD_AFTER_MS = 10_000
+/** Calls rescued at a time, so that the transaction stays short. */
+const RESCUED_MOST = 1_000
 
 /**
  * Makes suspect every held call whose lease has run out or whose worker is dead, stopped or unknown, and gives its item
- * or category back, at most `limit` calls at a time. An item claimed anew meanwhile is left alone. Returns what was
+ * or category back, at most a thousand calls at a time. An item claimed anew meanwhile is left alone. Returns what was
  * rescued, per run.
  */
-export async function rescueCalls(tx: Tx, limit = 1000, deadAfterMs = DEAD_AFTER_MS): Promise<Rescued[]> {
+export async function rescueCalls(tx: Tx, deadAfterMs: number): Promise<Rescued[]> {
   const { rows } = await tx.query<Rescued>(
     `
     with orphans as materialized (
@@ -44,7 +46,7 @@ export async function rescueCalls(tx: Tx, limit = 1000, deadAfterMs = DEAD_AFTER
       (select count(*)::int from items where items.run_id = calls.run_id) as items,
       (select count(*)::int from categories where categories.run_id = calls.run_id) as categories
     from calls group by run_id order by run_id`,
-    [limit, deadAfterMs],
+    [RESCUED_MOST, deadAfterMs],
   )
   return rows
 }

@@ -12,6 +12,7 @@ import { rescueRuns } from '../engine/rescue.ts'
 import { failRun } from '../engine/run-acts.ts'
 import { resumeDue, startWaiting } from '../engine/start.ts'
 import { workRun } from '../engine/work-run.ts'
+import { DEAD_AFTER_MS } from '../ledger/rescue.ts'
 import { type RunSnapshot, SNAPSHOT_COLUMNS } from '../runs/snapshot.ts'
 
 export type WorkerOptions = Readonly<{
@@ -19,6 +20,8 @@ export type WorkerOptions = Readonly<{
   env: NodeJS.ProcessEnv
   version: string
   name?: string
+  /** A worker that has been silent for so long is dead, ms; its heart beats five times as often. The same for all workers. */
+  deadAfterMs?: number
   log: (message: string, facts?: Record<string, unknown>) => void
 }>
 
@@ -30,7 +33,7 @@ export type Worker = Readonly<{
   stop: () => Promise<void>
 }>
 
-const HEARTBEAT_MS = 2_000
+const BEATS_BEFORE_DEATH = 5
 const LOOK_MS = 250
 const HOUSEKEEPING_MS = 1_000
 /** A lane that broke is tried again after this long. */
@@ -38,6 +41,8 @@ const BROKEN_LANE_MS = 2_000
 
 type State = WorkerOptions & {
   readonly id: string
+  readonly name: string
+  readonly deadAfterMs: number
   readonly lanes: Map<string, Promise<void>>
   readonly stopping: AbortController
 }
@@ -46,14 +51,11 @@ type State = WorkerOptions & {
 export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const id = newId()
   const name = options.name ?? `${hostname()}:${process.pid}`
-  await options.db.query('insert into collection_workers (id, name, version) values ($1, $2, $3)', [
-    id,
-    name,
-    options.version,
-  ])
-  const state: State = { ...options, id, lanes: new Map(), stopping: new AbortController() }
+  const deadAfterMs = options.deadAfterMs ?? DEAD_AFTER_MS
+  const state: State = { ...options, id, name, deadAfterMs, lanes: new Map(), stopping: new AbortController() }
+  await beat(state)
   const loops = [
-    every(state, HEARTBEAT_MS, () => beat(state)),
+    every(state, heartbeatMs(state), () => beat(state)),
     every(state, HOUSEKEEPING_MS, () => keepHouse(state)),
     every(state, LOOK_MS, () => openLanes(state)),
   ]
@@ -71,7 +73,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
 async function stopWorker(state: State, loops: readonly Promise<void>[]): Promise<void> {
   state.stopping.abort()
   // The heart goes on beating until the last call is booked, or others would take our calls for lost.
-  const beating = setInterval(() => void beat(state).catch(() => {}), HEARTBEAT_MS)
+  const beating = setInterval(() => void beat(state).catch(() => {}), heartbeatMs(state))
   await Promise.all(loops)
   await Promise.all(state.lanes.values())
   clearInterval(beating)
@@ -87,12 +89,22 @@ async function every(state: State, pauseMs: number, work: () => Promise<void>): 
   }
 }
 
+function heartbeatMs(state: State): number {
+  return state.deadAfterMs / BEATS_BEFORE_DEATH
+}
+
+/** Inserts again what somebody deleted: calls of a worker nobody knows count as lost. */
 async function beat(state: State): Promise<void> {
-  await state.db.query('update collection_workers set heartbeat_at = now() where id = $1', [state.id])
+  await state.db.query(
+    `insert into collection_workers (id, name, version) values ($1, $2, $3)
+     on conflict (id) do update set heartbeat_at = now()`,
+    [state.id, state.name, state.version],
+  )
 }
 
 async function keepHouse(state: State): Promise<void> {
-  for (const rescued of await rescueRuns(state.db)) state.log('rescued calls of a lost worker', rescued)
+  for (const rescued of await rescueRuns(state.db, state.deadAfterMs))
+    state.log('rescued calls of a lost worker', rescued)
   await resumeDue(state.db)
   await startWaiting(state.db)
 }

@@ -124,8 +124,9 @@ export function checkResults(tx: Queryable, scope: Scope): Promise<Finding> {
 }
 
 /**
- * A claim notes its time before it takes the product, a booking after: so nothing legal compares this way round. An
- * answer that came when the product had been asked for again already (`next_at`) was booked, and could not take effect.
+ * A claim notes its time when it has its product, a booking before it lets go of it: so the times of one product's calls
+ * are in the order of their claims. An answer that came when the product had been asked for again already (`next_at`) was
+ * booked, and could not take effect.
  */
 const ASKED_AGAIN: Rule = `
   with answered as (

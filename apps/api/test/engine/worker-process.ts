@@ -1,0 +1,70 @@
+/** A worker as a process of its own, to be killed and stopped; and `worker-main.ts`, what runs in it. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import type { Db } from '../../src/db/client.ts'
+
+const MAIN = fileURLToPath(new URL('./worker-main.ts', import.meta.url))
+
+/** How long a worker of these tests may be silent before it counts as dead, ms. */
+export const DEAD_AFTER_MS = 1_000
+
+export type WorkerProcess = Readonly<{
+  /** Its id in collection_workers. */
+  id: string
+  pid: number
+  /** SIGKILL; resolves when it is gone. */
+  kill: () => Promise<void>
+  /** SIGSTOP and SIGCONT. */
+  freeze: () => void
+  thaw: () => void
+  /** SIGTERM; resolves when everything is booked and it has left. */
+  stop: () => Promise<void>
+  /** Everything it said. */
+  said: () => string
+}>
+
+/** Starts a worker on the database at `url`; resolves when it is registered. */
+export async function startWorkerProcess(url: string): Promise<WorkerProcess> {
+  const child: ChildProcess = spawn(process.execPath, [MAIN], {
+    env: { ...process.env, DATABASE_URL: url, DEAD_AFTER_MS: String(DEAD_AFTER_MS) },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let said = ''
+  child.stderr?.on('data', (chunk: Buffer) => {
+    said += chunk.toString()
+  })
+  const gone = once(child, 'exit')
+  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
+  const first = await Promise.race([once(lines, 'line'), gone.then(() => null)])
+  if (!first) throw new Error(`the worker did not start: ${said}`)
+  lines.on('line', (line: string) => {
+    said += `${line}\n`
+  })
+  const send = (signal: NodeJS.Signals): void => {
+    child.kill(signal)
+  }
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    send(signal)
+    await gone
+  }
+  return {
+    id: String(first[0]),
+    pid: child.pid ?? 0,
+    kill: () => end('SIGKILL'),
+    freeze: () => send('SIGSTOP'),
+    thaw: () => send('SIGCONT'),
+    stop: () => end('SIGTERM'),
+    said: () => said,
+  }
+}
+
+/** Resolves once the query has a row; looks every 20 ms. */
+export async function until(db: Db, sql: string, values: readonly unknown[] = [], withinMs = 30_000): Promise<void> {
+  const end = Date.now() + withinMs
+  while ((await db.query(sql, values)).rowCount === 0) {
+    if (Date.now() > end) throw new Error(`in vain: ${sql}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
