@@ -50,9 +50,11 @@ for (const [path, entry] of Object.entries(lock.packages)) {
   for (const [name, version] of Object.entries(entry.optionalDependencies ?? {})) {
     const at = `node_modules/${name}`
     const platform = platformOf(name)
-    if (!platform || lock.packages[at] || lock.packages[`${path}/${at}`] || !/^\d/.test(version)) continue
+    // npm install forgets that those without a checksum are optional, and npm ci would then want them on every platform.
+    const known = lock.packages[at]
+    if (!platform || known?.optional || lock.packages[`${path}/${at}`] || !/^\d/.test(version)) continue
     const dev = entry.dev ? { dev: true } : {}
-    missing.set(at, { version, ...platform, ...dev, optional: true })
+    missing.set(at, { version, ...platform, ...known, ...dev, optional: true })
   }
 }
 

@@ -46,10 +46,18 @@ export function startRun(db: Db, runId: string, actorId?: string): Promise<RunSn
   })
 }
 
+/**
+ * True for a row `r` of collection_runs whose organisation has a place free. Without it, runs of one organisation whose
+ * places are taken would fill the look at who is next, and nobody else's would ever be started.
+ */
+const PLACE_FREE = `
+  (select count(*) from collection_runs o where o.org_id = r.org_id and o.status = 'running')
+    < coalesce((select max_concurrent_runs from collection_settings s where s.org_id = r.org_id), 3)`
+
 /** Starts runs that wait in line, oldest request first, as far as places are free. Returns the ids of those started. */
 export async function startWaiting(db: Db): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>(
-    `select id from collection_runs where status = 'pending' and start_requested_at is not null
+    `select id from collection_runs r where status = 'pending' and start_requested_at is not null and ${PLACE_FREE}
      order by start_requested_at, number limit 20`,
   )
   const started: string[] = []
@@ -76,7 +84,8 @@ async function startIfPossible(tx: Tx, runId: string): Promise<boolean> {
  */
 export async function resumeDue(db: Db): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>(
-    `select id from collection_runs where status = 'paused' and resume_at <= now() order by resume_at, number limit 20`,
+    `select id from collection_runs r where status = 'paused' and resume_at <= now() and ${PLACE_FREE}
+     order by resume_at, number limit 20`,
   )
   const resumed: string[] = []
   for (const { id } of rows) {

@@ -195,3 +195,30 @@ it('exactly as many runs run as an organisation has places', async () => {
   expect(await running()).toBe(5)
   await changeSettings(arena.db, arena.actor.orgId, { maxConcurrentRuns: 1000 })
 })
+
+it('an organisation whose places are taken does not stand in the way of another', async () => {
+  const [other] = await arena.rows<{ id: string }>(`insert into orgs (name) values ('Other') returning id`)
+  const orgId = other?.id ?? ''
+  await changeSettings(arena.db, orgId, { maxConcurrentRuns: 1 })
+  await arena.makeRun({ orgId })
+  await Promise.all(Array.from({ length: 25 }, () => arena.makeRun({ orgId })))
+  const paused = await Promise.all(Array.from({ length: 25 }, () => arena.makeRun({ orgId, start: false })))
+  await arena.db.query(`update collection_settings set max_concurrent_runs = 1000 where org_id = $1`, [orgId])
+  for (const { id } of paused) {
+    await startRun(arena.db, id)
+    await pauseRun(arena.db, id, { reason: 'quota', resumeAt: new Date(0) })
+  }
+  await changeSettings(arena.db, orgId, { maxConcurrentRuns: 1 })
+  expect(await startWaiting(arena.db)).toEqual([])
+
+  await changeSettings(arena.db, arena.actor.orgId, { maxConcurrentRuns: 1 })
+  await arena.db.query(`update collection_runs set status = 'cancelled' where org_id = $1 and status <> 'cancelled'`, [
+    arena.actor.orgId,
+  ])
+  const [first, second] = [await arena.makeRun(), await arena.makeRun()]
+  expect(second.status).toBe('pending')
+  await pauseRun(arena.db, first.id, { reason: 'quota', resumeAt: new Date() })
+  expect(await startWaiting(arena.db)).toEqual([second.id])
+  await cancelRun(arena.db, second.id)
+  expect(await resumeDue(arena.db)).toEqual([first.id])
+})
