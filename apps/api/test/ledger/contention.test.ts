@@ -197,6 +197,10 @@ it('exactly as many runs run as an organisation has places', async () => {
 })
 
 it('an organisation whose places are taken does not stand in the way of another', async () => {
+  await arena.db.query(
+    `update collection_runs set status = 'cancelled' where org_id = $1 and status in ('pending', 'running', 'paused')`,
+    [arena.actor.orgId],
+  )
   const [other] = await arena.rows<{ id: string }>(`insert into orgs (name) values ('Other') returning id`)
   const orgId = other?.id ?? ''
   await changeSettings(arena.db, orgId, { maxConcurrentRuns: 1 })
@@ -212,9 +216,6 @@ it('an organisation whose places are taken does not stand in the way of another'
   expect(await startWaiting(arena.db)).toEqual([])
 
   await changeSettings(arena.db, arena.actor.orgId, { maxConcurrentRuns: 1 })
-  await arena.db.query(`update collection_runs set status = 'cancelled' where org_id = $1 and status <> 'cancelled'`, [
-    arena.actor.orgId,
-  ])
   const [first, second] = [await arena.makeRun(), await arena.makeRun()]
   expect(second.status).toBe('pending')
   await pauseRun(arena.db, first.id, { reason: 'quota', resumeAt: new Date() })
