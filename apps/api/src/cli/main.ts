@@ -2,15 +2,20 @@
 import { enableCompileCache } from 'node:module'
 import type { GlobalOptions } from './context.ts'
 
-// Before anything else is loaded: later starts find what this one compiled and come up in little more than half the time (measured: 0.69 s, 0.38 s).
+// Before anything else is loaded: later starts find what this one compiled. Measured: 0.69 s without it, 0.38 s with it.
 enableCompileCache()
 const { printError } = await import('./print-error.ts')
 const { makeProgram } = await import('./program.ts')
 
-// A reader that has seen enough (`gleaner runs | head`) is no error.
+// A reader that has seen enough (`gleaner runs | head`) is no error. A command with calls in flight books them first, as
+// on Ctrl-C; any other ends.
+let isUnread = false
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0)
-  throw error
+  if (error.code !== 'EPIPE') throw error
+  if (isUnread) return
+  isUnread = true
+  if (process.listenerCount('SIGTERM') > 0) process.kill(process.pid, 'SIGTERM')
+  else process.exit(0)
 })
 
 const program = makeProgram()

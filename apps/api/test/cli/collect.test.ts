@@ -125,6 +125,17 @@ describe('stopping and going on', () => {
     await verified()
   })
 
+  it('a reader that goes away pauses the run too: nothing is lost, nothing runs unseen', async () => {
+    await sandbox(origin, 'latency', { ms: 700, jitterMs: 300 })
+    const collecting = place.start('collect', 'musical-instruments', 'office-products')
+    await collecting.line((line) => /searched [1-9]/.test(line))
+    collecting.child.stdout?.destroy()
+    expect((await collecting.ended).status).toBe(130)
+    const paused = await place.json<Run>(['run', 'show', 'last'])
+    expect(paused).toMatchObject({ status: 'paused', pauseReason: 'operator', heldMicros: 0, suspectMicros: 0 })
+    await sandbox(origin, 'latency', { ms: 0, jitterMs: 0 })
+  })
+
   it('a detached run is worked on by whoever is up, can be paused and cancelled', async () => {
     await sandbox(origin, 'latency', { ms: 300, jitterMs: 0 })
     const { number } = await place.json<Run>(['collect', 'office-products', '--detach'])
@@ -202,7 +213,7 @@ describe('gleaner start', () => {
 
     const again = await place.run('start', '--once')
     expect(again.status).toBe(0)
-    expect(again.out).toContain('Coffee')
+    expect(again.out).toContain('Office Products')
     expect(again.out).not.toContain('What next')
     expect(await place.json<Run[]>(['runs'])).toEqual(before)
   })

@@ -16,7 +16,7 @@ import { askYes } from '../ask.ts'
 import { chooseRunAccounts, meansSandbox } from '../choose-accounts.ts'
 import { badInput, type Context, type Session, withSession } from '../context.ts'
 import { count, counted, duration, moneyUp, readDollars, readWhole } from '../format.ts'
-import { actLine, joinRun, runJson } from '../join-run.ts'
+import { actLines, joinRun, runJson } from '../join-run.ts'
 import { createAndStart, type NewRun } from '../new-run.ts'
 import { Exit } from '../print-error.ts'
 import { listNotes, readColumns, uploadToSandbox } from '../product-file.ts'
@@ -123,8 +123,11 @@ async function carryOut(context: Context, session: Session, plan: Plan, options:
   if (context.json) context.sayJson(runJson(run))
   else {
     context.say(`Run ${run.number}, ${run.name}, is ${run.status}. A worker that is up works on it:`)
-    context.say(actLine(context, 'gleaner start', 'everything, with live progress'))
-    context.say(actLine(context, `gleaner run show ${run.number}`, 'how it stands'))
+    const acts = actLines(context, [
+      ['gleaner start', 'everything, with live progress'],
+      [`gleaner run show ${run.number}`, 'how it stands'],
+    ])
+    for (const act of acts) context.say(act)
   }
   return 0
 }
