@@ -10,13 +10,16 @@ const { makeProgram } = await import('./program.ts')
 // A reader that has seen enough (`gleaner runs | head`) is no error. A command with calls in flight books them first, as
 // on Ctrl-C; any other ends.
 let isUnread = false
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
+function onUnread(error: NodeJS.ErrnoException): void {
+  // EIO is what a terminal says that was closed.
+  if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error
   if (isUnread) return
   isUnread = true
   if (process.listenerCount('SIGTERM') > 0) process.kill(process.pid, 'SIGTERM')
   else process.exit(0)
-})
+}
+process.stdout.on('error', onUnread)
+process.stderr.on('error', onUnread)
 
 const program = makeProgram()
 try {
