@@ -1,5 +1,6 @@
 /** What needs no database: help, the launcher, and input that is refused before anything is opened. */
 import {
+  chmodSync,
   copyFileSync,
   existsSync,
   mkdtempSync,
@@ -19,6 +20,8 @@ import { gleaner, LAUNCHER, ROOT } from './support.ts'
 let dir = ''
 beforeAll(() => {
   dir = mkdtempSync('/tmp/gleaner-input-')
+  // Root's server runs as another user: where that one cannot enter, the data would go elsewhere and nothing be seen here.
+  chmodSync(dir, 0o755)
 })
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
 

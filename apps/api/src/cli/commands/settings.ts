@@ -32,10 +32,11 @@ Examples:
   )
   const set = group.command('set').description('change settings').argument('<key=value...>', KEYS)
   addCommand(set, (context, [pairs]) => {
+    // Before anything is opened: a slip of the finger must not make a database.
     const wanted = (pairs as string[]).map(readPair)
+    const change = wanted.reduce<Change>((all, pair) => merge(all, changeOf(pair)), {})
     return withSession(context, async ({ db, actor }) => {
       const now = await readSettings(db, actor.orgId)
-      const change = wanted.reduce<Change>((all, pair) => merge(all, changeOf(pair)), {})
       const filters = { ...(now.filters as Partial<FilterSettings>), ...change.filters }
       checkFilterSettings(filters)
       const { filters: changed, ...rest } = change
