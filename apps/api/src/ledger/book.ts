@@ -34,8 +34,9 @@ export type CallBooking = Readonly<{
 }>
 
 /**
- * Books calls that are held, and settles or releases those that had become suspect. Calls booked before are left as
- * they are. Returns the ids of the calls that were booked now.
+ * Books calls that are held, and settles or releases those that had become suspect. A call that was given up with its
+ * worker and stays suspect learns what came of it. Calls booked before are left as they are. Returns the ids of the calls
+ * that were booked now.
  */
 export async function bookCalls(tx: Tx, bookings: readonly CallBooking[]): Promise<Set<string>> {
   const { rows } = await tx.query<{ id: string }>({
@@ -46,7 +47,8 @@ export async function bookCalls(tx: Tx, bookings: readonly CallBooking[]): Promi
         error_message = b.error_message, booked_at = clock_timestamp(), duration_ms = b.duration_ms
       from json_to_recordset($1) as b(id uuid, state text, charge bigint, outcome text, error_code text,
         error_message text, duration_ms int)
-      where c.id = b.id and (c.state = 'held' or (c.state = 'suspect' and b.state in ('settled', 'released')))
+      where c.id = b.id and (c.state = 'held'
+        or (c.state = 'suspect' and (b.state in ('settled', 'released') or c.error_code = 'worker_lost')))
       returning c.id`,
     values: [
       toJson(

@@ -151,6 +151,19 @@ describe('a late answer', () => {
     }
   })
 
+  it('that says nothing of its charge leaves the money suspect, and is the answer all the same', async () => {
+    const run = await arena.makeRun({ products: 1 })
+    const worker = await arena.makeWorker()
+    const [call] = await claim(run, worker)
+    await lose(worker)
+    const answer = finished(call, { ...found(three), charge: UNKNOWN })
+    await book(run, answer)
+    await book(run, answer)
+    expect(await item(run)).toMatchObject({ status: 'completed', outcome: 'found', cost_micros: 0, evidence: 1 })
+    expect(await arena.look(run.id)).toMatchObject({ suspectMicros: PRICE, suspectCalls: 1 })
+    await expectClean(arena.db, { runIds: [run.id] })
+  })
+
   it('does not cut short the pause before the next try', async () => {
     const run = await arena.makeRun({ products: 1 })
     const worker = await arena.makeWorker()
