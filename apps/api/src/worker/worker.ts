@@ -9,7 +9,7 @@ import { newId } from '../base/ids.ts'
 import type { Db } from '../db/client.ts'
 import { openRunLane } from '../engine/open-run-lane.ts'
 import { rescueRuns } from '../engine/rescue.ts'
-import { failRun } from '../engine/run-acts.ts'
+import { pauseRun } from '../engine/run-acts.ts'
 import { resumeDue, startWaiting } from '../engine/start.ts'
 import { workRun } from '../engine/work-run.ts'
 import { DEAD_AFTER_MS } from '../ledger/rescue.ts'
@@ -38,6 +38,8 @@ const LOOK_MS = 250
 const HOUSEKEEPING_MS = 1_000
 /** A lane that broke is tried again after this long. */
 const BROKEN_LANE_MS = 2_000
+/** A run whose account has no credentials in this process is looked at again after this long. */
+const NO_CREDENTIALS_MS = 30_000
 
 type State = WorkerOptions & {
   readonly id: string
@@ -130,8 +132,19 @@ async function workOn(state: State, run: RunSnapshot, running: number): Promise<
       run: run.number,
       error: error instanceof Error ? (error.stack ?? error.message) : String(error),
     })
-    // What a person has to put right (no price, no credentials) does not get better by trying.
-    if (error instanceof AppError) await failRun(state.db, run.id, `${error.message} ${error.hint ?? ''}`.trim())
-    await sleep(BROKEN_LANE_MS, undefined, { signal: state.stopping.signal }).catch(() => {})
+    const restMs = await settleBroken(state, run, error).catch(() => BROKEN_LANE_MS)
+    await sleep(restMs, undefined, { signal: state.stopping.signal }).catch(() => {})
   }
+}
+
+/**
+ * What follows from a lane that broke, and how long to leave the run alone, ms. Credentials may be missing in this process
+ * only, so the run is left to others; what else a person has to put right (no price) pauses it until they did.
+ */
+async function settleBroken(state: State, run: RunSnapshot, error: unknown): Promise<number> {
+  if (!(error instanceof AppError)) return BROKEN_LANE_MS
+  if (error.code === 'provider.no_credentials') return NO_CREDENTIALS_MS
+  const note = `${error.message} ${error.hint ?? ''}`.trim()
+  await pauseRun(state.db, run.id, { reason: 'provider', note })
+  return BROKEN_LANE_MS
 }
