@@ -57,7 +57,11 @@ async function withWorker(
       await new Promise<void>((resolve) => waiting.add(resolve))
     }
   }
-  await work(said, worker).finally(() => worker.stop())
+  try {
+    await work(said, worker)
+  } finally {
+    await worker.stop()
+  }
 }
 
 describe('a worker', () => {
