@@ -194,7 +194,6 @@ describe.each(ROLES)('as %s', (role) => {
 
     it('proves completion by the rows, also where the counters were tampered with', async () => {
       const run = await arena.makeRun({ products: 1 })
-      await arena.db.query('begin; commit')
       const tampered = withTx(arena.db, async (tx) => {
         await tx.query('set local session_replication_role = replica')
         await tx.query('update collection_runs set pending_items = 0, total_items = 0 where id = $1', [run.id])
@@ -202,6 +201,14 @@ describe.each(ROLES)('as %s', (role) => {
         await moveRun(tx, run.id, 'completed')
       })
       await expect(tampered).rejects.toMatchObject(refusal('GL002'))
+      const bypassed = withTx(arena.db, async (tx) => {
+        await tx.query('set local session_replication_role = replica')
+        await moveRun(tx, run.id, 'completed')
+      })
+      await expect(bypassed).rejects.toMatchObject({
+        code: '23514',
+        constraint: 'collection_runs_completed_is_done',
+      })
     })
   })
 
