@@ -219,6 +219,8 @@ describe('the cap', () => {
     })
     const again = resumeRun(arena.db, run.id, { callPriceMicros: PRICE })
     await expect(again).rejects.toMatchObject({ code: 'run.cap_reached' })
+    const below = changeCap(arena.db, run.id, (8 * PRICE - 1) as typeof PRICE)
+    await expect(below).rejects.toMatchObject({ code: 'run.cap_too_low' })
     await changeCap(arena.db, run.id, (20 * PRICE) as typeof PRICE)
     await resumeRun(arena.db, run.id, { callPriceMicros: PRICE })
     expect(await work(arena, { run, search })).toMatchObject({
@@ -226,6 +228,8 @@ describe('the cap', () => {
       spentMicros: 20 * PRICE,
       foundItems: 20,
     })
+    const ended = changeCap(arena.db, run.id, (30 * PRICE) as typeof PRICE)
+    await expect(ended).rejects.toMatchObject({ code: 'run.wrong_state' })
     await expectClean(arena.db, { runIds: [run.id] })
   })
 
@@ -259,7 +263,9 @@ describe('a worker', () => {
     await blocker.query('begin')
     await blocker.query('select from collection_runs where id = $1 for update', [run.id])
     const working = work(arena, { run, search: searchWith(() => found(three)), signal: stop.signal })
-    const waiting = async () => (await arena.rows(`select from pg_locks where not granted`)).length > 0
+    const waiting = async () =>
+      (await arena.rows(`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`))
+        .length > 0
     while (!(await waiting())) await new Promise((resolve) => setTimeout(resolve, 5))
     stop.abort()
     await new Promise((resolve) => setTimeout(resolve, 50)) // for a loop that would leave now
