@@ -13,8 +13,8 @@ import { failRun, pauseRun } from './run-acts.ts'
 const WAIT_MS = 1_000
 
 /**
- * Two bookings at a time: while one holds the run's row, the other writes sellers and evidence. Measured in bench/engine;
- * a third gains nothing, since the last part of every booking waits for the run's row.
+ * Two bookings at a time: while one holds the run's row, the other writes sellers and evidence. Why two, and what
+ * was measured: docs/adr/0005.
  */
 export const BOOKING_LOOPS = 2
 

@@ -16,7 +16,7 @@ import type { Failure, ListAnswer, SearchAnswer, SearchRequest } from '../provid
 import { adaptWindow, hasUnbooked, type Lane, throughOutages } from './lane.ts'
 import { settleIdleRun } from './settle-idle-run.ts'
 
-/** One claim takes at most this many products: measured in bench/engine, larger slices gain nothing. */
+/** One claim takes at most this many products, so that its transaction stays short. */
 const SLICE_MOST = 500
 /** Rows asked of a search. One call costs the same whatever the limit; 200 is eBay's most. */
 const SEARCH_LIMIT = 200

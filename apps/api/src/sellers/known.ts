@@ -1,6 +1,6 @@
 /**
  * Sellers a lane has recorded in its run a moment ago. The same sellers turn up again and again within a run, and asking
- * the database for them each time was half the cost of a booking. Forgotten after 30 to 60 s, so that a seller deleted
+ * the database for them each time is work a booking can do without. Forgotten after 30 to 60 s, so that a seller deleted
  * meanwhile is soon noticed.
  */
 import type { RecordedSeller } from './record.ts'
