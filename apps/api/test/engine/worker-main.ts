@@ -1,6 +1,10 @@
 /** The real worker on DATABASE_URL until SIGTERM. Says its id first, then whatever it logs. */
 import { connect } from '../../src/db/client.ts'
 import { startWorker } from '../../src/worker/worker.ts'
+import { type Fate, meet } from './fate.ts'
+
+const fate = process.env['GLEANER_FATE']
+if (fate) meet(JSON.parse(fate) as Fate)
 
 const db = await connect(process.env['DATABASE_URL'] ?? '', { name: 'gleaner worker' })
 const worker = await startWorker({

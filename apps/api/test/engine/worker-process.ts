@@ -1,9 +1,10 @@
 /** A worker as a process of its own, to be killed and stopped; and `worker-main.ts`, what runs in it. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Db } from '../../src/db/client.ts'
+import type { Fate } from './fate.ts'
 
 const MAIN = fileURLToPath(new URL('./worker-main.ts', import.meta.url))
 
@@ -16,6 +17,8 @@ export type WorkerProcess = Readonly<{
   pid: number
   /** SIGKILL; resolves when it is gone. */
   kill: () => Promise<void>
+  /** Resolves when it has ended, whatever ended it; with the signal that did. */
+  ended: Promise<NodeJS.Signals | null>
   /** SIGSTOP and SIGCONT. */
   freeze: () => void
   thaw: () => void
@@ -25,10 +28,18 @@ export type WorkerProcess = Readonly<{
   said: () => string
 }>
 
-/** Starts a worker on the database at `url`; resolves when it is registered. */
-export async function startWorkerProcess(url: string): Promise<WorkerProcess> {
+/**
+ * Starts a worker on the database at `url`; resolves when it is registered. With a `fate` it ends or freezes by itself at
+ * that point.
+ */
+export async function startWorkerProcess(url: string, fate?: Fate): Promise<WorkerProcess> {
   const child: ChildProcess = spawn(process.execPath, [MAIN], {
-    env: { ...process.env, DATABASE_URL: url, DEAD_AFTER_MS: String(DEAD_AFTER_MS) },
+    env: {
+      ...process.env,
+      DATABASE_URL: url,
+      DEAD_AFTER_MS: String(DEAD_AFTER_MS),
+      ...(fate ? { GLEANER_FATE: JSON.stringify(fate) } : {}),
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let said = ''
@@ -52,11 +63,21 @@ export async function startWorkerProcess(url: string): Promise<WorkerProcess> {
   return {
     id: String(first[0]),
     pid: child.pid ?? 0,
+    ended: gone.then(([, signal]) => signal as NodeJS.Signals | null),
     kill: () => end('SIGKILL'),
     freeze: () => send('SIGSTOP'),
     thaw: () => send('SIGCONT'),
     stop: () => end('SIGTERM'),
     said: () => said,
+  }
+}
+
+/** Resolves when the process is stopped (SIGSTOP). */
+export async function frozen(pid: number, withinMs = 30_000): Promise<void> {
+  const end = Date.now() + withinMs
+  while (!/^\s*T/.test(spawnSync('ps', ['-o', 'stat=', '-p', String(pid)]).stdout.toString())) {
+    if (Date.now() > end) throw new Error(`process ${pid} was not frozen`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
 

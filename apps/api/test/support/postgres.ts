@@ -20,14 +20,23 @@ const PREFIX = 'gleaner-test-'
 const OWNER = 'owner.lock'
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const { dir, remove: removeIt } = await makePostgresDir()
+  project.provide('postgresDir', dir)
+  return removeIt
+}
+
+/** A directory for a test server (`openEmbedded`); `remove` stops the server and removes it. */
+export async function makePostgresDir(): Promise<{ dir: string; remove: () => Promise<void> }> {
   await removeAbandoned()
   const dir = mkdtempSync(`/tmp/${PREFIX}`)
   chmodSync(dir, 0o755) // as root, the server runs as another user
   const owner = tryExclusive(join(dir, OWNER))
-  project.provide('postgresDir', dir)
-  return async () => {
-    await remove(dir)
-    owner?.release()
+  return {
+    dir,
+    remove: async () => {
+      await remove(dir)
+      owner?.release()
+    },
   }
 }
 
