@@ -1,163 +1,127 @@
 /**
- * How many products a second the engine claims, holds, sends, books: 20 listings from 8 sellers each, 3 of them new, a
- * provider that answers at once, one worker, the embedded PostgreSQL on the same machine. Beside it the floor: the same
- * rows written by one hand-made set-based SQL script, which neither sends anything nor carries rows through a program.
- *
- *   npm run bench                        20,000 products, three rounds
- *   npm run bench -- --products 50000 --rounds 5 --in-flight 800
+ * Booking: how many products a second are held, searched, booked: 20 listings from 8 sellers each, 3 of them new, a
+ * provider that answers at once. Our engine, the same work as one job a product on graphile-worker, pg-boss and DBOS, and
+ * the floor: the same rows written by hand-made SQL, which neither sends anything nor carries rows through a program.
  */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { parseArgs } from 'node:util'
-import { newId } from '../apps/api/src/base/ids.ts'
-import { toMicros } from '../apps/api/src/base/money.ts'
-import { connect, type Db, withTx } from '../apps/api/src/db/client.ts'
-import { openEmbedded } from '../apps/api/src/db/embedded.ts'
-import { migrate } from '../apps/api/src/db/migrate.ts'
-import { actorFor } from '../apps/api/src/engine/bootstrap.ts'
-import { startRun } from '../apps/api/src/engine/start.ts'
-import { workRun } from '../apps/api/src/engine/work-run.ts'
-import { DEFAULT_FILTERS } from '../apps/api/src/matching/filters.ts'
-import { addProducts } from '../apps/api/src/runs/items.ts'
-import { runSnapshot } from '../apps/api/src/runs/snapshot.ts'
-import { FLOOR_BATCH, floorScript, loadFloorSource } from './engine-floor.ts'
-import { instantAdapter, NEW_SELLERS } from './engine-world.ts'
+import { dbos } from './booking/dbos.ts'
+import { engine } from './booking/engine.ts'
+import { graphile } from './booking/graphile.ts'
+import { type Measured, measureFloor, measureSide } from './booking/measure.ts'
+import { pgBoss } from './booking/pg-boss.ts'
+import type { Setting, Side } from './booking/types.ts'
+import { readArgs } from './support/args.ts'
+import { markdownTable, median, progress, rounded, whereMeasured } from './support/report.ts'
+import { onStage, type Stage } from './support/stage.ts'
 
-const PRICE = toMicros(5_000)
-
-const { values } = parseArgs({
-  options: {
-    products: { type: 'string', default: '20000' },
-    rounds: { type: 'string', default: '3' },
-    'in-flight': { type: 'string', default: '800' },
+const args = readArgs(
+  'Booking: products a second of the engine, of one job a product on its peers, and of SQL alone.',
+  {
+    products: { default: 20_000, help: 'products of the engine and of the floor in a round' },
+    'peer-products': { default: 5_000, help: 'products of each peer and of the floor by one in a round' },
+    'tune-products': { default: 1_500, help: 'products for trying a setting of a peer' },
+    rounds: { default: 3, help: 'rounds; the order of the sides turns from round to round' },
+    sides: { default: 'engine,graphile-worker,pg-boss,DBOS', help: 'sides beside the floors' },
+    'in-flight': { default: 800, help: 'calls the engine may have in flight' },
   },
-})
-const products = Number(values.products)
-const rounds = Number(values.rounds)
-const inFlight = Number(values['in-flight'])
+)
 
-type Round = Readonly<{ engine: number; floor: number; node: number }>
+/** A side as it is measured in the rounds. */
+type Entry = Readonly<{ name: string; setting: string; measure: () => Promise<Measured> }>
 
-const dataDir = await mkdtemp(join(tmpdir(), 'gleaner-bench-'))
-const embedded = await openEmbedded({ dataDir })
-const admin = await connect(embedded.url, { statementTimeoutMs: 0 })
-try {
-  await migrate(admin)
-  const actor = await actorFor(admin)
-  await loadFloorSource(admin, products)
-  const results: Round[] = []
-  for (let round = 0; round < rounds; round++) {
-    // Side by side in one run, the order turned each round, so that neither side gets the warmer machine.
-    const sides = round % 2 === 0 ? (['engine', 'floor'] as const) : (['floor', 'engine'] as const)
-    const rates = { engine: 0, floor: 0, node: 0 }
-    for (const side of sides) {
-      const measured = side === 'engine' ? await engineRate(admin, actor.userId) : await floorRate(admin, actor.userId)
-      rates[side] = measured.rate
-      if (side === 'engine') rates.node = measured.cpu
+await onStage(async (stage) => {
+  const entries = [...(await sides(stage)), ...floors(stage)]
+  const found = new Map<Entry, Measured[]>(entries.map((entry) => [entry, []]))
+  for (let round = 0; round < args.rounds; round++) {
+    // Side by side in one run, the order turned each round, so that no side always gets the warmer machine.
+    for (let at = 0; at < entries.length; at++) {
+      const entry = entries[(at + round) % entries.length] as Entry
+      const measured = await entry.measure()
+      found.get(entry)?.push(measured)
+      progress(`round ${round + 1}, ${entry.name}: ${Math.round(measured.perSecond)} products/s`)
     }
-    results.push(rates)
+  }
+  report(found)
+  console.log(
+    `\n${args.products} products, ${args['peer-products']} for peers and the floor by one, ${args.rounds} rounds; ${await whereMeasured(stage.admin)}`,
+  )
+})
+
+async function sides(stage: Stage): Promise<Entry[]> {
+  const wanted = args.sides.split(',')
+  const entries: Entry[] = []
+  const tried: (string | number)[][] = []
+  for (const side of [engine, graphile, pgBoss, dbos].filter(({ name }) => wanted.includes(name))) {
+    const isOurs = side === engine
+    const setting = isOurs ? { processes: 1, inFlight: args['in-flight'] } : await best(stage, side, tried)
+    const products = isOurs ? args.products : args['peer-products']
+    entries.push({
+      name: side.name,
+      setting: words(setting),
+      measure: () => measureSide(stage, side, setting, products),
+    })
+  }
+  if (tried.length > 0) console.log(`${markdownTable(['peer', 'setting tried', 'products/s'], tried)}\n`)
+  return entries
+}
+
+/** The setting of a peer that is fastest here: each is tried once. */
+async function best(stage: Stage, side: Side, tried: (string | number)[][]): Promise<Setting> {
+  let fastest: { setting: Setting; perSecond: number } | undefined
+  for (const setting of side.settings) {
+    const { perSecond } = await measureSide(stage, side, setting, args['tune-products'])
+    progress(`tried ${side.name}, ${words(setting)}: ${Math.round(perSecond)} products/s`)
+    tried.push([side.name, words(setting), Math.round(perSecond)])
+    if (!fastest || perSecond > fastest.perSecond) fastest = { setting, perSecond }
+  }
+  if (!fastest) throw new Error(`${side.name} has no setting`)
+  return fastest.setting
+}
+
+function floors(stage: Stage): Entry[] {
+  return [
+    { name: 'SQL floor', setting: 'batches of 400', measure: () => measureFloor(stage, args.products) },
+    {
+      name: 'SQL floor, one by one',
+      setting: 'batches of 1',
+      measure: () => measureFloor(stage, args['peer-products'], 1),
+    },
+  ]
+}
+
+function words(setting: Setting): string {
+  return Object.entries(setting)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ')
+}
+
+function report(found: ReadonlyMap<Entry, readonly Measured[]>): void {
+  const rateOf = (name: string): number => {
+    const entry = [...found].find(([{ name: other }]) => other === name)
+    return entry ? median(entry[1].map(({ perSecond }) => perSecond)) : Number.NaN
+  }
+  const ours = rateOf('engine')
+  const floor = rateOf('SQL floor')
+  const rows = [...found].map(([{ name, setting }, measured]) => {
+    const rates = measured.map(({ perSecond }) => perSecond)
+    const rate = median(rates)
+    const isFloor = name.startsWith('SQL')
+    return [
+      name,
+      setting,
+      Math.round(rate),
+      Math.round(Math.min(...rates)),
+      rounded(ours / rate, 2),
+      rounded(rate / floor, 2),
+      isFloor ? 'none' : `${rounded(median(measured.map(({ cpu }) => cpu)) * 100)} %`,
+      isFloor ? 'none' : `${rounded(median(measured.map(({ rssMb }) => rssMb)))} MB`,
+    ]
+  })
+  const columns = ['side', 'setting', 'products/s', 'worst round', 'engine is so many times', 'of the floor']
+  console.log(markdownTable([...columns, 'CPU of its processes', 'memory of its processes'], rows))
+  const peers = [graphile, pgBoss, dbos].map(({ name }) => rateOf(name)).filter((rate) => !Number.isNaN(rate))
+  if (peers.length > 0) {
     console.log(
-      `round ${round + 1}: engine ${Math.round(rates.engine)}/s, floor ${Math.round(rates.floor)}/s, ` +
-        `ratio ${(rates.engine / rates.floor).toFixed(2)}, worker process ${(rates.node * 100).toFixed(0)} % of one core`,
+      `\nEngine to best peer: ${rounded(ours / Math.max(...peers), 2)}. Engine to SQL floor: ${rounded(ours / floor, 2)}.`,
     )
   }
-  report(results)
-} finally {
-  await admin.close()
-  await embedded.close()
-  await rm(dataDir, { recursive: true, force: true })
-}
-
-/** A run of an organisation of its own with `products` pending products, so that rounds do not share sellers. */
-async function makeRun(db: Db, userId: string): Promise<{ runId: string; accountId: string }> {
-  const [orgId, accountId, runId] = [newId(), newId(), newId()]
-  await db.query('insert into orgs (id, name) values ($1, $2)', [orgId, `bench ${orgId}`])
-  await db.query(
-    `insert into provider_accounts (id, name, adapter, base_url) values ($1, $2, 'ebay_browse', 'http://bench.invalid')`,
-    [accountId, `bench-${accountId}`],
-  )
-  await db.query(
-    `insert into collection_runs (id, org_id, name, estimated_cost_cents, budget_cap_cents, category_ids, created_by,
-       source, phase, search_account_id)
-     values ($1, $2, 'bench', 0, 100000000, '{}', $3, 'product_list', 'sellers', $4)`,
-    [runId, orgId, userId, accountId],
-  )
-  for (let from = 0; from < products; from += 1000) {
-    const slice = Array.from({ length: Math.min(1000, products - from) }, (_, k) => product(from + k))
-    await withTx(db, (tx) => addProducts(tx, runId, slice, null))
-  }
-  await startRun(db, runId)
-  await db.query('vacuum analyze collection_items')
-  await db.query('checkpoint')
-  return { runId, accountId }
-}
-
-function product(n: number) {
-  const ladder = [{ kind: 'text', text: `product ${n}` }]
-  const data = { title: `Product ${n} with a title of usual length for a best seller`, priceCents: 1999, ladder }
-  return { asin: `B${String(n).padStart(9, '0')}`, data, rank: null, skip: null }
-}
-
-async function engineRate(db: Db, userId: string): Promise<{ rate: number; cpu: number }> {
-  const { runId, accountId } = await makeRun(db, userId)
-  const run = await runSnapshot(db, runId)
-  if (!run) throw new Error('the bench run is not there')
-  const worker = await connect(embedded.url, { name: 'gleaner bench', role: 'service_role', max: 6 })
-  const workerId = newId()
-  await worker.query(`insert into collection_workers (id, name, version) values ($1, 'bench', '0')`, [workerId])
-  const cpuBefore = process.cpuUsage()
-  const startedAt = performance.now()
-  const ended = await workRun(
-    {
-      db: worker,
-      workerId,
-      run,
-      filters: DEFAULT_FILTERS,
-      search: {
-        id: accountId,
-        name: 'bench',
-        adapter: instantAdapter(PRICE),
-        maxInFlight: inFlight,
-        maxPerSecond: null,
-      },
-      list: null,
-      log: console.error,
-    },
-    new AbortController().signal,
-  )
-  const seconds = (performance.now() - startedAt) / 1000
-  const cpu = process.cpuUsage(cpuBefore)
-  await worker.close()
-  if (ended.status !== 'completed' || ended.processedItems !== products || ended.newSellers < products * NEW_SELLERS) {
-    throw new Error(`the engine did not do its work: ${ended.status}, ${ended.processedItems}, ${ended.newSellers}`)
-  }
-  return { rate: products / seconds, cpu: (cpu.user + cpu.system) / 1e6 / seconds }
-}
-
-async function floorRate(db: Db, userId: string): Promise<{ rate: number; cpu: number }> {
-  const { runId, accountId } = await makeRun(db, userId)
-  const startedAt = performance.now()
-  await db.query(floorScript(runId, accountId, products, PRICE))
-  const seconds = (performance.now() - startedAt) / 1000
-  const run = await runSnapshot(db, runId)
-  if (run?.processedItems !== products || run.newSellers < products * NEW_SELLERS) {
-    throw new Error(`the floor did not do its work: ${run?.processedItems}, ${run?.newSellers}`)
-  }
-  return { rate: products / seconds, cpu: 0 }
-}
-
-function report(results: readonly Round[]): void {
-  const median = (pick: (round: Round) => number): number => {
-    const sorted = results.map(pick).toSorted((a, b) => a - b)
-    return sorted[Math.floor(sorted.length / 2)] ?? 0
-  }
-  console.log(
-    `\n${products} products, ${rounds} rounds, ${inFlight} in flight, floor in batches of ${FLOOR_BATCH}; medians:`,
-  )
-  console.table({
-    engine: { 'products/s': Math.round(median((round) => round.engine)) },
-    'floor (SQL only)': { 'products/s': Math.round(median((round) => round.floor)) },
-    ratio: { 'products/s': Number(median((round) => round.engine / round.floor).toFixed(2)) },
-  })
 }
