@@ -84,8 +84,7 @@ begin
     update collection_calls c set state = 'settled', charge_micros = ${price}, outcome = 'found',
         booked_at = clock_timestamp(), duration_ms = 0
       from bench_work w where c.id = w.call_id and w.n >= low and w.n < low + ${batch};
-    update collection_runs set event_seq = event_seq + 1 where id = run;
-    insert into collection_events (run_id, seq, type) select run, event_seq, 'calls.booked' from collection_runs where id = run;
+    insert into collection_events (run_id, seq, type) select run, event_seq + 1, 'calls.booked' from collection_runs where id = run;
     commit;
   end loop;
   drop table bench_work;

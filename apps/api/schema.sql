@@ -256,27 +256,27 @@ CREATE OR REPLACE FUNCTION auth.jwt()
  RETURNS jsonb
  LANGUAGE sql
  STABLE PARALLEL SAFE
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$select nullif(current_setting('request.jwt.claims', true), '')::jsonb$function$;
 
 CREATE OR REPLACE FUNCTION auth.role()
  RETURNS text
  LANGUAGE sql
  STABLE PARALLEL SAFE
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$select nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'role'$function$;
 
 CREATE OR REPLACE FUNCTION auth.uid()
  RETURNS uuid
  LANGUAGE sql
  STABLE PARALLEL SAFE
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$select (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid$function$;
 
 CREATE OR REPLACE FUNCTION public.gleaner_call_illegal()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'public'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
 BEGIN
   IF NEW.state <> OLD.state THEN
@@ -290,7 +290,7 @@ CREATE OR REPLACE FUNCTION public.gleaner_calls_inserted()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'public'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
 DECLARE
   wanted record;
@@ -322,7 +322,7 @@ CREATE OR REPLACE FUNCTION public.gleaner_calls_updated()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'public'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
 BEGIN
   UPDATE collection_runs r SET
@@ -359,7 +359,7 @@ CREATE OR REPLACE FUNCTION public.gleaner_category_changed()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'public'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
 DECLARE
   was text := CASE WHEN TG_OP = 'UPDATE' THEN OLD.status END;
@@ -386,17 +386,38 @@ $function$;
 CREATE OR REPLACE FUNCTION public.gleaner_events_final()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'public'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
 BEGIN
   RAISE EXCEPTION 'events are facts: they are never changed, and go only with their run' USING ERRCODE = 'GL003';
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION public.gleaner_events_inserted()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+  told record;
+BEGIN
+  FOR told IN SELECT run_id, min(seq) AS first, max(seq) AS last, count(*) AS events FROM inserted GROUP BY run_id ORDER BY run_id
+  LOOP
+    UPDATE collection_runs SET event_seq = told.last
+    WHERE id = told.run_id AND event_seq = told.first - 1 AND told.events = told.last - told.first + 1;
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'events are numbered on from the last one of their run, without a gap' USING ERRCODE = 'GL003';
+    END IF;
+  END LOOP;
+  RETURN NULL;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION public.gleaner_item_begins()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'public'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
 BEGIN
   RAISE EXCEPTION 'a product begins as pending or skipped, a seller as completed, not as %', NEW.status
@@ -407,7 +428,7 @@ $function$;
 CREATE OR REPLACE FUNCTION public.gleaner_item_illegal()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'public'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
 BEGIN
   RAISE EXCEPTION 'an item cannot go from % (epoch %) to % (epoch %), nor become another item',
@@ -419,7 +440,7 @@ CREATE OR REPLACE FUNCTION public.gleaner_items_inserted()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'public'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
 BEGIN
   UPDATE collection_runs r SET
@@ -446,7 +467,7 @@ CREATE OR REPLACE FUNCTION public.gleaner_items_updated()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'public'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
 BEGIN
   UPDATE collection_runs r SET
@@ -483,17 +504,33 @@ $function$;
 CREATE OR REPLACE FUNCTION public.gleaner_only_with_run()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'public'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
 BEGIN
   RAISE EXCEPTION 'rows of % are deleted with their run, not alone', TG_TABLE_NAME USING ERRCODE = 'GL003';
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION public.gleaner_run_delete()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+  IF EXISTS (SELECT FROM orgs WHERE id = OLD.org_id) THEN
+    RAISE EXCEPTION 'a % run with % calls held and % suspect cannot be deleted', OLD.status, OLD.held_calls, OLD.suspect_calls
+      USING ERRCODE = 'GL002', HINT = 'Let it end, or cancel it, and let its calls be booked.';
+  END IF;
+  RETURN OLD;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION public.gleaner_run_insert()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'public'
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
 BEGIN
   IF NEW.status <> 'pending' THEN
@@ -512,6 +549,16 @@ BEGIN
       IS DISTINCT FROM (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) THEN
     RAISE EXCEPTION 'money and counters of a run are kept by the database and begin at zero' USING ERRCODE = 'GL003';
   END IF;
+  IF num_nonnulls(NEW.started_at, NEW.paused_at, NEW.completed_at, NEW.soft_warned_at, NEW.pause_note, NEW.updated_at) > 0 THEN
+    RAISE EXCEPTION 'what happens to a run later is not known when it begins' USING ERRCODE = 'GL003';
+  END IF;
+  BEGIN
+    IF NEW.number <> currval('collection_runs_number_seq') THEN
+      RAISE EXCEPTION 'the number of a run is given by the database' USING ERRCODE = 'GL003';
+    END IF;
+  EXCEPTION WHEN object_not_in_prerequisite_state THEN -- this session has drawn no number
+    RAISE EXCEPTION 'the number of a run is given by the database' USING ERRCODE = 'GL003';
+  END;
   RETURN NEW;
 END
 $function$;
@@ -519,7 +566,7 @@ $function$;
 CREATE OR REPLACE FUNCTION public.gleaner_run_kept()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'public'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
 BEGIN
   RAISE EXCEPTION 'money, counters and identity of a run are kept by the database' USING ERRCODE = 'GL003',
@@ -527,10 +574,37 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION public.gleaner_run_place()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+  most integer;
+BEGIN
+  -- Under an older snapshot the count would not see who started meanwhile.
+  IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+    RAISE EXCEPTION 'a run is started under read committed, not %', current_setting('transaction_isolation')
+      USING ERRCODE = 'feature_not_supported';
+  END IF;
+  LOOP
+    INSERT INTO collection_settings (org_id) VALUES (NEW.org_id) ON CONFLICT (org_id) DO NOTHING;
+    SELECT max_concurrent_runs INTO most FROM collection_settings WHERE org_id = NEW.org_id FOR NO KEY UPDATE;
+    EXIT WHEN FOUND; -- else deleted between the two
+  END LOOP;
+  IF (SELECT count(*) FROM collection_runs WHERE org_id = NEW.org_id AND status = 'running') >= most THEN
+    RAISE EXCEPTION 'all % places of the organisation are taken', most USING ERRCODE = 'GL005',
+      HINT = 'Wait for a run to end, or raise collection_settings.max_concurrent_runs.';
+  END IF;
+  RETURN NEW;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION public.gleaner_run_status()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'public'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
 BEGIN
   IF (OLD.status, NEW.status) NOT IN (
@@ -570,7 +644,7 @@ $function$;
 CREATE OR REPLACE FUNCTION public.gleaner_run_update()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'public'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
 BEGIN
   IF NEW.event_seq < OLD.event_seq THEN
@@ -592,7 +666,7 @@ $function$;
 CREATE OR REPLACE FUNCTION public.gleaner_touch()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'public'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
 BEGIN
   NEW.updated_at := now();
@@ -604,21 +678,21 @@ CREATE OR REPLACE FUNCTION public.is_member(org uuid)
  RETURNS boolean
  LANGUAGE sql
  STABLE PARALLEL SAFE SECURITY DEFINER
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$select exists (select from public.org_members m where m.org_id = org and m.user_id = auth.uid())$function$;
 
 CREATE OR REPLACE FUNCTION public.member_org_ids()
  RETURNS SETOF uuid
  LANGUAGE sql
  STABLE PARALLEL SAFE SECURITY DEFINER ROWS 4
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$select m.org_id from public.org_members m where m.user_id = auth.uid()$function$;
 
 CREATE OR REPLACE FUNCTION public.member_role(org uuid)
  RETURNS text
  LANGUAGE sql
  STABLE PARALLEL SAFE SECURITY DEFINER
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$select m.role from public.org_members m where m.org_id = org and m.user_id = auth.uid()$function$;
 
 -- Constraints
@@ -784,6 +858,7 @@ CREATE TRIGGER collection_calls_inserted AFTER INSERT ON public.collection_calls
 CREATE TRIGGER collection_calls_only_with_run BEFORE DELETE ON public.collection_calls FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_only_with_run();
 CREATE TRIGGER collection_calls_updated AFTER UPDATE ON public.collection_calls REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_calls_updated();
 CREATE TRIGGER collection_events_final BEFORE DELETE OR UPDATE ON public.collection_events FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_events_final();
+CREATE TRIGGER collection_events_inserted AFTER INSERT ON public.collection_events REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_events_inserted();
 CREATE TRIGGER collection_items_begin BEFORE INSERT ON public.collection_items FOR EACH ROW WHEN ((NOT (((new.item_type = 'amazon_product'::text) AND (new.status = ANY (ARRAY['pending'::text, 'skipped'::text]))) OR ((new.item_type = 'ebay_seller'::text) AND (new.status = 'completed'::text))))) EXECUTE FUNCTION public.gleaner_item_begins();
 CREATE TRIGGER collection_items_illegal BEFORE UPDATE ON public.collection_items FOR EACH ROW WHEN ((((old.status <> ALL (ARRAY['pending'::text, 'processing'::text])) AND ((new.status <> old.status) OR (new.outcome IS DISTINCT FROM old.outcome))) OR (new.epoch < old.epoch) OR (new.cost_micros < old.cost_micros) OR (new.id <> old.id) OR (new.run_id <> old.run_id) OR (new.item_type <> old.item_type) OR (new.external_id <> old.external_id) OR (new.new_to_org <> old.new_to_org))) EXECUTE FUNCTION public.gleaner_item_illegal();
 CREATE TRIGGER collection_items_inserted AFTER INSERT ON public.collection_items REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_items_inserted();
@@ -791,9 +866,12 @@ CREATE TRIGGER collection_items_only_with_run BEFORE DELETE ON public.collection
 CREATE TRIGGER collection_items_updated AFTER UPDATE ON public.collection_items REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_items_updated();
 CREATE TRIGGER collection_run_categories_changed AFTER INSERT OR UPDATE ON public.collection_run_categories FOR EACH ROW EXECUTE FUNCTION public.gleaner_category_changed();
 CREATE TRIGGER collection_run_categories_only_with_run BEFORE DELETE ON public.collection_run_categories FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_only_with_run();
+CREATE TRIGGER collection_runs_delete BEFORE DELETE ON public.collection_runs FOR EACH ROW WHEN (((old.status = ANY (ARRAY['running'::text, 'paused'::text])) OR (old.held_calls > 0) OR (old.suspect_calls > 0))) EXECUTE FUNCTION public.gleaner_run_delete();
 CREATE TRIGGER collection_runs_insert BEFORE INSERT ON public.collection_runs FOR EACH ROW EXECUTE FUNCTION public.gleaner_run_insert();
 CREATE TRIGGER collection_runs_kept BEFORE UPDATE ON public.collection_runs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND ((((((((((((((((((((((((((((old.id IS DISTINCT FROM new.id) OR (old.org_id IS DISTINCT FROM new.org_id)) OR (old.number IS DISTINCT FROM new.number)) OR (old.spent_micros IS DISTINCT FROM new.spent_micros)) OR (old.held_micros IS DISTINCT FROM new.held_micros)) OR (old.suspect_micros IS DISTINCT FROM new.suspect_micros)) OR (old.breach_micros IS DISTINCT FROM new.breach_micros)) OR (old.actual_cost_cents IS DISTINCT FROM new.actual_cost_cents)) OR (old.held_calls IS DISTINCT FROM new.held_calls)) OR (old.settled_calls IS DISTINCT FROM new.settled_calls)) OR (old.released_calls IS DISTINCT FROM new.released_calls)) OR (old.suspect_calls IS DISTINCT FROM new.suspect_calls)) OR (old.total_categories IS DISTINCT FROM new.total_categories)) OR (old.open_categories IS DISTINCT FROM new.open_categories)) OR (old.failed_categories IS DISTINCT FROM new.failed_categories)) OR (old.total_items IS DISTINCT FROM new.total_items)) OR (old.processed_items IS DISTINCT FROM new.processed_items)) OR (old.failed_items IS DISTINCT FROM new.failed_items)) OR (old.pending_items IS DISTINCT FROM new.pending_items)) OR (old.processing_items IS DISTINCT FROM new.processing_items)) OR (old.found_items IS DISTINCT FROM new.found_items)) OR (old.none_items IS DISTINCT FROM new.none_items)) OR (old.blocked_items IS DISTINCT FROM new.blocked_items)) OR (old.drift_items IS DISTINCT FROM new.drift_items)) OR (old.rejected_items IS DISTINCT FROM new.rejected_items)) OR (old.skipped_items IS DISTINCT FROM new.skipped_items)) OR (old.seller_items IS DISTINCT FROM new.seller_items)) OR (old.new_sellers IS DISTINCT FROM new.new_sellers)))) EXECUTE FUNCTION public.gleaner_run_kept();
+CREATE TRIGGER collection_runs_kept_event_seq BEFORE UPDATE OF event_seq ON public.collection_runs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (old.event_seq <> new.event_seq))) EXECUTE FUNCTION public.gleaner_run_kept();
 CREATE TRIGGER collection_runs_status BEFORE UPDATE OF status ON public.collection_runs FOR EACH ROW WHEN ((old.status IS DISTINCT FROM new.status)) EXECUTE FUNCTION public.gleaner_run_status();
+CREATE TRIGGER collection_runs_take_place BEFORE UPDATE OF status ON public.collection_runs FOR EACH ROW WHEN (((new.status = 'running'::text) AND (old.status <> 'running'::text))) EXECUTE FUNCTION public.gleaner_run_place();
 CREATE TRIGGER collection_runs_update BEFORE UPDATE ON public.collection_runs FOR EACH ROW EXECUTE FUNCTION public.gleaner_run_update();
 CREATE TRIGGER collection_settings_touch BEFORE UPDATE ON public.collection_settings FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
 CREATE TRIGGER provider_accounts_touch BEFORE UPDATE ON public.provider_accounts FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
@@ -954,8 +1032,12 @@ CREATE POLICY sellers_service_role ON public.sellers AS PERMISSIVE FOR ALL TO se
 REVOKE ALL ON FUNCTION public.gleaner_calls_inserted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_calls_updated() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_category_changed() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_events_inserted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_items_inserted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_items_updated() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_run_delete() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_run_insert() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_run_place() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.is_member(org uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.member_org_ids() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.member_role(org uuid) FROM PUBLIC;
@@ -966,26 +1048,26 @@ GRANT USAGE ON SCHEMA gleaner TO service_role;
 GRANT USAGE ON SCHEMA public TO anon;
 GRANT USAGE ON SCHEMA public TO authenticated;
 GRANT USAGE ON SCHEMA public TO service_role;
+GRANT DELETE, INSERT, SELECT ON public.collection_runs TO service_role;
 GRANT DELETE, INSERT, SELECT ON public.org_members TO authenticated;
+GRANT DELETE, INSERT, SELECT ON public.sellers TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON auth.users TO service_role;
-GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_calls TO service_role;
-GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_category_products TO service_role;
-GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_events TO service_role;
-GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_items TO service_role;
-GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_run_categories TO service_role;
-GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_runs TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_settings TO service_role;
-GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_sightings TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_workers TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.org_members TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.orgs TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.provider_accounts TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.provider_prices TO service_role;
-GRANT DELETE, INSERT, SELECT, UPDATE ON public.sellers TO service_role;
+GRANT INSERT, SELECT ON public.collection_calls TO service_role;
+GRANT INSERT, SELECT ON public.collection_category_products TO service_role;
+GRANT INSERT, SELECT ON public.collection_items TO service_role;
+GRANT INSERT, SELECT ON public.collection_run_categories TO service_role;
+GRANT INSERT, SELECT ON public.collection_sightings TO service_role;
 GRANT SELECT ON gleaner.migrations TO service_role;
 GRANT SELECT ON public.collection_calls TO authenticated;
 GRANT SELECT ON public.collection_category_products TO authenticated;
 GRANT SELECT ON public.collection_events TO authenticated;
+GRANT SELECT ON public.collection_events TO service_role;
 GRANT SELECT ON public.collection_items TO authenticated;
 GRANT SELECT ON public.collection_run_categories TO authenticated;
 GRANT SELECT ON public.collection_runs TO authenticated;
@@ -997,6 +1079,13 @@ GRANT SELECT ON public.provider_prices TO authenticated;
 GRANT SELECT ON public.sellers TO authenticated;
 GRANT SELECT ON public.sightings TO authenticated;
 GRANT SELECT ON public.sightings TO service_role;
+GRANT INSERT (actor_id, data, run_id, seq, type) ON public.collection_events TO service_role;
+GRANT UPDATE (attempt, cost_cents, cost_micros, epoch, error_code, error_message, finished_at, not_before, outcome, rung, status) ON public.collection_items TO service_role;
+GRANT UPDATE (attempt, epoch, error_code, error_message, finished_at, not_before, product_count, status, step) ON public.collection_run_categories TO service_role;
+GRANT UPDATE (booked_at, charge_micros, duration_ms, error_code, error_message, lease_until, outcome, state) ON public.collection_calls TO service_role;
+GRANT UPDATE (budget_cap_cents, cap_micros, checkpoint, failure_reason, name, pause_note, pause_reason, phase, resume_at, soft_warned_at, start_requested_at, status) ON public.collection_runs TO service_role;
+GRANT UPDATE (call_id, evidence, listing_counts, seen_at, seller_ids) ON public.collection_sightings TO service_role;
+GRANT UPDATE (display_name, feedback_permille, feedback_score, item_count, last_seen_at, last_seen_run_id, normalized_name, platform_id, times_seen) ON public.sellers TO service_role;
 GRANT UPDATE (name) ON public.orgs TO authenticated;
 GRANT UPDATE (role) ON public.org_members TO authenticated;
 GRANT EXECUTE ON FUNCTION auth.jwt() TO PUBLIC;
@@ -1028,7 +1117,7 @@ COMMENT ON COLUMN public.collection_calls.request IS 'What was asked: query, win
 COMMENT ON COLUMN public.collection_calls.lease_until IS 'After this moment, or when its worker is dead, a held call becomes suspect.';
 COMMENT ON COLUMN public.collection_items.external_id IS 'ASIN, or the normalised name of the seller.';
 COMMENT ON COLUMN public.collection_items.cost_cents IS 'cost_micros in cents, rounded up.';
-COMMENT ON COLUMN public.collection_items.parent_id IS 'Of an ebay_seller: the item of the product whose search first brought this seller in this run. No foreign key: both go with the run, and the check cost a tenth of a booking.';
+COMMENT ON COLUMN public.collection_items.parent_id IS 'Of an ebay_seller: the item of the product whose search first brought this seller in this run. No foreign key: both are items of one run and go with it.';
 COMMENT ON COLUMN public.collection_items.rung IS 'Rung of the query ladder that is to be tried, or was tried last.';
 COMMENT ON COLUMN public.collection_items.epoch IS 'Raised by every claim. A booking takes effect only when its epoch still matches.';
 COMMENT ON COLUMN public.collection_items.new_to_org IS 'Of an ebay_seller: this run brought the seller to the organisation.';

@@ -164,14 +164,15 @@ export type TxOptions = Readonly<{ isolation?: 'read committed' | 'repeatable re
 /**
  * Runs `work` in one transaction on one connection. Committed when it returns; rolled back when it throws, and then the
  * first error is what the caller gets. Throws CommitUnknown when the connection broke during COMMIT. No network call
- * belongs inside.
+ * belongs inside. Read committed unless told, whatever the server's default: what counts under a lock must see what others
+ * committed before the lock was free.
  */
 export async function withTx<T>(db: Db, work: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
   const client = await db.pool.connect()
   let broken: Error | undefined
   const tx = openTx(client)
   try {
-    await client.query(options.isolation ? `begin isolation level ${options.isolation}` : 'begin')
+    await client.query(`begin isolation level ${options.isolation ?? 'read committed'}`)
     const result = await work(tx)
     tx.end()
     await commit(client)

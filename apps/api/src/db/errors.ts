@@ -43,6 +43,8 @@ export const SQLSTATE = {
   invalidAuthorization: '28000',
   unknownDatabase: '3D000',
   insufficientPrivilege: '42501',
+  /** Raised by this schema (migration 045): as many runs of the organisation are running as may. */
+  placesTaken: 'GL005',
 } as const
 
 /** True for an error of the driver or of a socket, i.e. one with a code. */
@@ -147,11 +149,19 @@ export function diskFull(cause: unknown): AppError {
 }
 
 /**
- * What a door shows for an error met at run time: a refusal where the database is the reason (full disk, unreachable),
- * else the error itself, unchanged.
+ * What a door shows for an error met at run time: a refusal where the database is the reason (full disk, unreachable, no
+ * place for one more run), else the error itself, unchanged.
  */
 export function runtimeError(error: unknown, url: string): unknown {
   if (error instanceof AppError || error instanceof CommitUnknown) return error
   if (hasState(error, SQLSTATE.diskFull) || hasState(error, 'ENOSPC')) return diskFull(error)
+  if (hasState(error, SQLSTATE.placesTaken)) {
+    return new AppError('run.wrong_state', 'The run cannot go on: all places of its organisation are taken.', {
+      hint: PLACES_HINT,
+      cause: error,
+    })
+  }
   return isConnectionError(error) ? connectError(error, url) : error
 }
+
+const PLACES_HINT = 'Wait for another run to end, or raise the number of runs with gleaner settings set runs=N.'

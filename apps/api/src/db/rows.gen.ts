@@ -102,7 +102,7 @@ export interface CollectionItemsRow {
   /** cost_micros in cents, rounded up. */
   cost_cents: number
   created_at: Date
-  /** Of an ebay_seller: the item of the product whose search first brought this seller in this run. No foreign key: both go with the run, and the check cost a tenth of a booking. */
+  /** Of an ebay_seller: the item of the product whose search first brought this seller in this run. No foreign key: both are items of one run and go with it. */
   parent_id: string | null
   /** Rung of the query ladder that is to be tried, or was tried last. */
   rung: number

@@ -22,21 +22,22 @@ export type NewEvent = Readonly<{ type: EventType; data?: Readonly<Record<string
 
 /**
  * Appends facts to a run, numbered on from its last one without a gap, and returns the last number. The run's row is
- * locked until the transaction ends, which is what keeps the numbers free of gaps.
+ * locked until the transaction ends, which is what keeps the numbers free of gaps; the database checks them and moves
+ * the run's `event_seq` itself (migration 045).
  */
 export async function appendEvents(tx: Tx, runId: string, events: readonly NewEvent[]): Promise<number> {
   if (events.length === 0) return 0
   const { rows } = await tx.query<{ event_seq: number }>({
     name: 'events.append',
     text: `
-      with numbered as (
-        update collection_runs set event_seq = event_seq + $2 where id = $1 returning event_seq
+      with run as materialized (
+        select event_seq from collection_runs where id = $1 for no key update
       ), written as (
         insert into collection_events (run_id, seq, type, actor_id, data)
-        select $1, numbered.event_seq - $2 + e.place, e.type, e.actor_id, coalesce(e.data, '{}')
-        from numbered, json_to_recordset($3) as e(place int, type text, actor_id uuid, data jsonb)
+        select $1, run.event_seq + e.place, e.type, e.actor_id, coalesce(e.data, '{}')
+        from run, json_to_recordset($3) as e(place int, type text, actor_id uuid, data jsonb)
       )
-      select event_seq from numbered`,
+      select event_seq + $2::int as event_seq from run`,
     values: [
       runId,
       events.length,

@@ -25,7 +25,9 @@ describe('the catalogs', () => {
     'every view',
     'every foreign key',
     'fixed search path',
-    'rights of its owner',
+    'be run by everybody',
+    'no worker may use',
+    'no worker may empty',
     'not signed in',
     'is signed in',
   ])('keep the rule: %s', (part) => {
@@ -42,7 +44,12 @@ describe('the catalogs', () => {
       create function public.bad_function() returns int language sql as 'select 1';
       create function public.bad_definer() returns int language sql security definer set search_path = '' as 'select 1';
       grant select on public.bad to anon;
-      grant truncate on public.bad to authenticated`)
+      create function public.bad_trigger() returns trigger language plpgsql security definer
+        set search_path = pg_catalog, public, pg_temp as 'begin return null; end';
+      revoke execute on function public.bad_trigger() from public;
+      grant execute on function public.bad_trigger() to service_role;
+      grant truncate on public.bad to authenticated;
+      grant trigger on public.bad to service_role`)
     const now = await checkCatalog(fresh.db)
     expect(Object.fromEntries(now.map(({ rule, broken }) => [rule, broken]))).toEqual({
       'every table has row level security on': ['public.bad'],
@@ -50,10 +57,12 @@ describe('the catalogs', () => {
       'every policy names its roles': ['bad_for_all on public.bad'],
       'every view runs with the rights of its reader': ['public.bad_view'],
       'every foreign key has an index that begins with its columns': ['bad_run_id_fkey of public.bad'],
-      'every function has a fixed search path': ['public.bad_function'],
+      'every function has a fixed search path that ends with pg_temp': ['public.bad_definer', 'public.bad_function'],
       'no function that runs with the rights of its owner can be run by everybody': ['public.bad_definer'],
+      'no worker may use a trigger function that runs with the rights of its owner': ['public.bad_trigger'],
       'nobody who is not signed in may touch a table': ['public.bad'],
       'nobody who is signed in may do what row level security does not cover': ['public.bad'],
+      'no worker may empty a table or put a trigger on it': ['public.bad'],
     })
     await fresh.db.query('create index on public.bad (run_id) where run_id is not null')
     const withIndex = (await checkCatalog(fresh.db)).find(({ rule }) => rule.includes('foreign key'))

@@ -99,6 +99,11 @@ describe('withTx', () => {
       tx.query('show transaction_isolation').then(({ rows }) => rows[0]?.['transaction_isolation'])
     expect(await withTx(db, level, { isolation: 'serializable' })).toBe('serializable')
     expect(await withTx(db, level)).toBe('read committed')
+    const name = new URL(fresh.url).pathname.slice(1)
+    await db.query(`alter database ${name} set default_transaction_isolation = 'repeatable read'`)
+    const other = await fresh.connect({ max: 1 })
+    expect(await withTx(other, level)).toBe('read committed')
+    await db.query(`alter database ${name} reset default_transaction_isolation`)
   })
 
   it('throws the error of a connection killed inside, and works again afterwards', async () => {

@@ -53,7 +53,9 @@ export type RunInput = Readonly<{
 }>
 
 export type Arena = Readonly<{
+  /** `fresh.db` is the superuser's, for what no worker may do. */
   fresh: FreshDb
+  /** Connected as workers are: with the privileges of service_role and no others. */
   db: Db
   actor: Actor
   search: Account
@@ -71,7 +73,7 @@ export type Arena = Readonly<{
 
 export async function makeArena(): Promise<Arena> {
   const fresh = await freshDb()
-  const { db } = fresh
+  const db = await fresh.connect({ role: 'service_role' })
   const actor = await actorFor(db)
   await changeSettings(db, actor.orgId, { maxConcurrentRuns: 1000 })
   const account = (name: string, adapter: Account['adapter'], prices: Account['prices']) =>

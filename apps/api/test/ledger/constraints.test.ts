@@ -8,7 +8,7 @@ let arena: Arena
 let roles: Record<string, Db>
 beforeAll(async () => {
   arena = await makeArena()
-  roles = { superuser: arena.db, service_role: await arena.fresh.connect({ role: 'service_role', max: 2 }) }
+  roles = { superuser: arena.fresh.db, service_role: arena.db }
 })
 afterAll(() => arena.close())
 
@@ -27,6 +27,8 @@ async function tryOut<T>(role: string, work: (tx: Tx) => Promise<T>): Promise<T>
 }
 
 const refusal = (code: string) => ({ code })
+/** A worker lacks the privilege (migration 045); its owner is stopped by a trigger. */
+const kept = (role: string, code: string) => refusal(role === 'service_role' ? '42501' : code)
 const ROLES = ['superuser', 'service_role']
 const RUN_STATES = ['pending', 'running', 'paused', 'completed', 'failed', 'cancelled'] as const
 type RunState = (typeof RUN_STATES)[number]
@@ -132,6 +134,7 @@ describe.each(ROLES)('as %s', (role) => {
       'skipped_items',
       'seller_items',
       'new_sellers',
+      'event_seq',
     ])('keeps %s itself', async (column) => {
       const run = await arena.makeRun({ start: false })
       const isId = column.endsWith('id')
@@ -141,7 +144,7 @@ describe.each(ROLES)('as %s', (role) => {
           [run.id],
         ),
       )
-      await expect(update).rejects.toMatchObject(refusal('GL003'))
+      await expect(update).rejects.toMatchObject(kept(role, 'GL003'))
       if (isId || column === 'number') return
       const insert = tryOut(role, (tx) =>
         tx.query(
@@ -194,14 +197,14 @@ describe.each(ROLES)('as %s', (role) => {
 
     it('proves completion by the rows, also where the counters were tampered with', async () => {
       const run = await arena.makeRun({ products: 1 })
-      const tampered = withTx(arena.db, async (tx) => {
+      const tampered = withTx(arena.fresh.db, async (tx) => {
         await tx.query('set local session_replication_role = replica')
         await tx.query('update collection_runs set pending_items = 0, total_items = 0 where id = $1', [run.id])
         await tx.query('set local session_replication_role = origin')
         await moveRun(tx, run.id, 'completed')
       })
       await expect(tampered).rejects.toMatchObject(refusal('GL002'))
-      const bypassed = withTx(arena.db, async (tx) => {
+      const bypassed = withTx(arena.fresh.db, async (tx) => {
         await tx.query('set local session_replication_role = replica')
         await moveRun(tx, run.id, 'completed')
       })
@@ -232,15 +235,15 @@ describe.each(ROLES)('as %s', (role) => {
     )
 
     it.each([
-      ['another outcome once it has ended', `outcome = 'found'`],
-      ['a lower epoch', 'epoch = 4'],
-      ['a lower cost', 'cost_micros = 9'],
-      ['another id', 'id = gen_random_uuid()'],
-      ['another run', 'run_id = (select id from collection_runs order by number limit 1)'],
-      ['another product', `external_id = 'B999999999'`],
-      ['another type', `item_type = 'ebay_seller'`],
-      ['another first sight', 'new_to_org = true'],
-    ])('never gets %s', async (_what, values) => {
+      ['another outcome once it has ended', `outcome = 'found'`, false],
+      ['a lower epoch', 'epoch = 4', false],
+      ['a lower cost', 'cost_micros = 9', false],
+      ['another id', 'id = gen_random_uuid()', true],
+      ['another run', 'run_id = (select id from collection_runs order by number limit 1)', true],
+      ['another product', `external_id = 'B999999999'`, true],
+      ['another type', `item_type = 'ebay_seller'`, true],
+      ['another first sight', 'new_to_org = true', true],
+    ])('never gets %s', async (_what, values, isKept) => {
       const run = await arena.makeRun({ products: 1 })
       const changed = tryOut(role, async (tx) => {
         await tx.query(
@@ -250,7 +253,7 @@ describe.each(ROLES)('as %s', (role) => {
         )
         await tx.query(`update collection_items set ${values} where run_id = $1`, [run.id])
       })
-      await expect(changed).rejects.toMatchObject(refusal('GL002'))
+      await expect(changed).rejects.toMatchObject(isKept ? kept(role, 'GL002') : refusal('GL002'))
     })
 
     it.each([
@@ -355,22 +358,22 @@ describe.each(ROLES)('as %s', (role) => {
     })
 
     it.each([
-      ['hold', 'hold_micros = 9'],
-      ['charge, once booked', 'charge_micros = 9'],
-      ['id', 'id = gen_random_uuid()'],
-      ['run', 'run_id = (select id from collection_runs order by number limit 1)'],
-      ['account', 'account_id = gen_random_uuid()'],
-      ['epoch', 'epoch = 2'],
-      ['time', `held_at = now() - interval '1 s'`],
-      ['product', `item_id = (select id from collection_items order by id limit 1)`],
-    ])('never changes its %s', async (_what, values) => {
+      ['hold', 'hold_micros = 9', true],
+      ['charge, once booked', 'charge_micros = 9', false],
+      ['id', 'id = gen_random_uuid()', true],
+      ['run', 'run_id = (select id from collection_runs order by number limit 1)', true],
+      ['account', 'account_id = gen_random_uuid()', true],
+      ['epoch', 'epoch = 2', true],
+      ['time', `held_at = now() - interval '1 s'`, true],
+      ['product', `item_id = (select id from collection_items order by id limit 1)`, true],
+    ])('never changes its %s', async (_what, values, isKept) => {
       await arena.makeRun({ products: 1 })
       const run = await arena.makeRun({ products: 1 })
       const changed = tryOut(role, async (tx) => {
         await book(tx, await hold(tx, run.id, 10), 'settled')
         await tx.query(`update collection_calls set ${values} where run_id = $1`, [run.id])
       })
-      await expect(changed).rejects.toMatchObject(refusal('GL003'))
+      await expect(changed).rejects.toMatchObject(isKept ? kept(role, 'GL003') : refusal('GL003'))
     })
 
     it('has a charge exactly when it is settled, and a time exactly when it is booked', async () => {
@@ -397,11 +400,14 @@ describe.each(ROLES)('as %s', (role) => {
           await hold(tx, run.id, 10)
           await tx.query(`delete from ${table} where run_id = $1`, [run.id])
         })
-        await expect(deleted, table).rejects.toMatchObject(refusal('GL003'))
+        await expect(deleted, table).rejects.toMatchObject(kept(role, 'GL003'))
       }
       await tryOut(role, async (tx) => {
-        await hold(tx, run.id, 10)
+        await book(tx, await hold(tx, run.id, 10), 'settled')
+        await moveRun(tx, run.id, 'cancelled')
         await tx.query('delete from collection_runs where id = $1', [run.id])
+        const { rows } = await tx.query('select from collection_calls where run_id = $1', [run.id])
+        expect(rows).toEqual([])
       })
     })
   })
@@ -413,12 +419,8 @@ describe.each(ROLES)('as %s', (role) => {
         const changed = tryOut(role, (tx) =>
           tx.query(`update collection_events set ${values} where run_id = $1`, [run.id]),
         )
-        await expect(changed).rejects.toMatchObject(refusal('GL003'))
+        await expect(changed).rejects.toMatchObject(kept(role, 'GL003'))
       }
-      const back = tryOut(role, (tx) =>
-        tx.query('update collection_runs set event_seq = event_seq - 1 where id = $1', [run.id]),
-      )
-      await expect(back).rejects.toMatchObject(refusal('GL003'))
     })
   })
 
@@ -448,7 +450,7 @@ describe.each(ROLES)('as %s', (role) => {
 
     it('is checked by the row itself, should the statement of the trigger ever fail to', async () => {
       const run = await arena.makeRun({ products: 1, cap: 100 })
-      const passed = withTx(arena.db, async (tx) => {
+      const passed = withTx(arena.fresh.db, async (tx) => {
         await tx.query('set local session_replication_role = replica')
         await tx.query('update collection_runs set held_micros = 101 where id = $1', [run.id])
       })

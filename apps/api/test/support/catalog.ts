@@ -52,9 +52,10 @@ export const RULES: readonly Rule[] = [
       where ${MINE} and k.contype = 'f'`,
   },
   {
-    name: 'every function has a fixed search path',
+    // Unless it is named last, the schema of temporary objects is searched first, for tables and for types.
+    name: 'every function has a fixed search path that ends with pg_temp',
     sql: `select format('%I.%I', n.nspname, p.proname) as object, not exists (
-        select from unnest(p.proconfig) as setting where setting like 'search_path=%') as broken
+        select from unnest(p.proconfig) as setting where setting ~ '^search_path=(.*, )?pg_temp$') as broken
       from pg_proc p join pg_namespace n on n.oid = p.pronamespace
       where ${OWN} and p.proowner = (select relowner from pg_class where oid = 'public.collection_runs'::regclass)`,
   },
@@ -67,6 +68,15 @@ export const RULES: readonly Rule[] = [
         and p.proowner = (select relowner from pg_class where oid = 'public.collection_runs'::regclass)`,
   },
   {
+    // Put on a temporary table, it would take made-up rows for ours.
+    name: 'no worker may use a trigger function that runs with the rights of its owner',
+    sql: `select format('%I.%I', n.nspname, p.proname) as object,
+        has_function_privilege('service_role', p.oid, 'execute') as broken
+      from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+      where ${OWN} and p.prosecdef and p.prorettype = 'trigger'::regtype
+        and p.proowner = (select relowner from pg_class where oid = 'public.collection_runs'::regclass)`,
+  },
+  {
     name: 'nobody who is not signed in may touch a table',
     sql: `select format('%I.%I', n.nspname, c.relname) as object,
         has_table_privilege('anon', c.oid, 'select, insert, update, delete, truncate, references, trigger') as broken
@@ -76,6 +86,12 @@ export const RULES: readonly Rule[] = [
     name: 'nobody who is signed in may do what row level security does not cover',
     sql: `select format('%I.%I', n.nspname, c.relname) as object,
         has_table_privilege('authenticated', c.oid, 'truncate, references, trigger') as broken
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace where ${MINE} and c.relkind in ('r', 'p')`,
+  },
+  {
+    name: 'no worker may empty a table or put a trigger on it',
+    sql: `select format('%I.%I', n.nspname, c.relname) as object,
+        has_table_privilege('service_role', c.oid, 'truncate, references, trigger') as broken
       from pg_class c join pg_namespace n on n.oid = c.relnamespace where ${MINE} and c.relkind in ('r', 'p')`,
   },
 ]

@@ -6,7 +6,7 @@ export type Cut = 'after forwarding' | 'before forwarding'
 
 export type Wire = Readonly<{
   url: string
-  /** Cuts the connection whose client sends `text` next: the server sees that message, or never does. */
+  /** Cuts the connection whose client sends a statement ending in `text` next: the server sees that message, or never does. */
   cutAt(text: string, cut: Cut): void
   close(): Promise<void>
 }>
@@ -30,7 +30,7 @@ export async function wireTo(url: string): Promise<Wire> {
     }
     upstream.pipe(client)
     client.on('data', (chunk) => {
-      const sprung = trap !== null && chunk.includes(trap.text) ? trap : null
+      const sprung = trap !== null && chunk.includes(`${trap.text}\0`) ? trap : null
       if (!sprung) return void upstream.write(chunk)
       trap = null
       upstream.unpipe(client)
