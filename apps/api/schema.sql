@@ -86,6 +86,13 @@ CREATE TABLE public.collection_items (
   finished_at timestamp with time zone
 );
 
+CREATE TABLE public.collection_lanes (
+  run_id uuid NOT NULL,
+  worker_id uuid NOT NULL,
+  opened_at timestamp with time zone DEFAULT now() NOT NULL,
+  closed_at timestamp with time zone
+);
+
 CREATE TABLE public.collection_run_categories (
   id uuid DEFAULT gen_random_uuid() NOT NULL,
   run_id uuid NOT NULL,
@@ -190,7 +197,8 @@ CREATE TABLE public.collection_workers (
   version text NOT NULL,
   started_at timestamp with time zone DEFAULT now() NOT NULL,
   heartbeat_at timestamp with time zone DEFAULT now() NOT NULL,
-  stopped_at timestamp with time zone
+  stopped_at timestamp with time zone,
+  stop_because text
 );
 
 CREATE TABLE public.org_members (
@@ -725,6 +733,7 @@ CASE status
 END IS TRUE));
 ALTER TABLE public.collection_items ADD CONSTRAINT collection_items_outcome_known CHECK ((outcome = ANY (ARRAY['found'::text, 'none'::text, 'blocked'::text, 'drift'::text, 'rejected'::text, 'skipped'::text])));
 ALTER TABLE public.collection_items ADD CONSTRAINT collection_items_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text, 'skipped'::text])));
+ALTER TABLE public.collection_lanes ADD CONSTRAINT collection_lanes_pkey PRIMARY KEY (run_id, worker_id);
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_pkey PRIMARY KEY (id);
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_unique UNIQUE (run_id, category_key);
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_attempt_range CHECK ((attempt >= 0));
@@ -787,6 +796,8 @@ ALTER TABLE public.collection_category_products ADD CONSTRAINT collection_catego
 ALTER TABLE public.collection_category_products ADD CONSTRAINT collection_category_products_item_id_fkey FOREIGN KEY (item_id) REFERENCES public.collection_items(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_events ADD CONSTRAINT collection_events_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_items ADD CONSTRAINT collection_items_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
+ALTER TABLE public.collection_lanes ADD CONSTRAINT collection_lanes_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
+ALTER TABLE public.collection_lanes ADD CONSTRAINT collection_lanes_worker_id_fkey FOREIGN KEY (worker_id) REFERENCES public.collection_workers(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id);
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_list_account_id_fkey FOREIGN KEY (list_account_id) REFERENCES public.provider_accounts(id) ON DELETE RESTRICT;
@@ -813,12 +824,14 @@ CREATE INDEX idx_collection_category_products_item_id ON public.collection_categ
 CREATE INDEX idx_collection_items_claim ON public.collection_items USING btree (run_id, rung, id) WHERE ((status = 'pending'::text) AND (item_type = 'amazon_product'::text));
 CREATE INDEX idx_collection_items_item_type ON public.collection_items USING btree (item_type);
 CREATE INDEX idx_collection_items_status ON public.collection_items USING btree (status);
+CREATE INDEX idx_collection_lanes_worker_id ON public.collection_lanes USING btree (worker_id);
 CREATE INDEX idx_collection_run_categories_claim ON public.collection_run_categories USING btree (run_id, "position") WHERE (status = 'pending'::text);
 CREATE INDEX idx_collection_runs_created_at ON public.collection_runs USING btree (created_at);
 CREATE INDEX idx_collection_runs_created_by ON public.collection_runs USING btree (created_by);
 CREATE INDEX idx_collection_runs_list_account_id ON public.collection_runs USING btree (list_account_id);
 CREATE INDEX idx_collection_runs_open ON public.collection_runs USING btree (org_id, number) WHERE (status = ANY (ARRAY['pending'::text, 'running'::text, 'paused'::text]));
 CREATE INDEX idx_collection_runs_org_id ON public.collection_runs USING btree (org_id);
+CREATE INDEX idx_collection_runs_running ON public.collection_runs USING btree (org_id) WHERE (status = 'running'::text);
 CREATE INDEX idx_collection_runs_search_account_id ON public.collection_runs USING btree (search_account_id);
 CREATE INDEX idx_collection_runs_status ON public.collection_runs USING btree (status);
 CREATE INDEX idx_collection_sightings_sellers ON public.collection_sightings USING gin (seller_ids);
@@ -886,6 +899,7 @@ ALTER TABLE public.collection_calls ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_category_products ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_items ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.collection_lanes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_run_categories ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_settings ENABLE ROW LEVEL SECURITY;
@@ -939,6 +953,15 @@ CREATE POLICY collection_items_member_read ON public.collection_items AS PERMISS
   WHERE ((r.id = collection_items.run_id) AND (r.org_id IN ( SELECT public.member_org_ids() AS member_org_ids))))));
 
 CREATE POLICY collection_items_service_role ON public.collection_items AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY collection_lanes_member_read ON public.collection_lanes AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((EXISTS ( SELECT
+   FROM public.collection_runs r
+  WHERE ((r.id = collection_lanes.run_id) AND (r.org_id IN ( SELECT public.member_org_ids() AS member_org_ids))))));
+
+CREATE POLICY collection_lanes_service_role ON public.collection_lanes AS PERMISSIVE FOR ALL TO service_role
   USING (true)
   WITH CHECK (true);
 
@@ -1052,6 +1075,7 @@ GRANT DELETE, INSERT, SELECT ON public.collection_runs TO service_role;
 GRANT DELETE, INSERT, SELECT ON public.org_members TO authenticated;
 GRANT DELETE, INSERT, SELECT ON public.sellers TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON auth.users TO service_role;
+GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_lanes TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_settings TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_workers TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.org_members TO service_role;
@@ -1069,6 +1093,7 @@ GRANT SELECT ON public.collection_category_products TO authenticated;
 GRANT SELECT ON public.collection_events TO authenticated;
 GRANT SELECT ON public.collection_events TO service_role;
 GRANT SELECT ON public.collection_items TO authenticated;
+GRANT SELECT ON public.collection_lanes TO authenticated;
 GRANT SELECT ON public.collection_run_categories TO authenticated;
 GRANT SELECT ON public.collection_runs TO authenticated;
 GRANT SELECT ON public.collection_settings TO authenticated;
@@ -1122,6 +1147,7 @@ COMMENT ON COLUMN public.collection_items.rung IS 'Rung of the query ladder that
 COMMENT ON COLUMN public.collection_items.epoch IS 'Raised by every claim. A booking takes effect only when its epoch still matches.';
 COMMENT ON COLUMN public.collection_items.new_to_org IS 'Of an ebay_seller: this run brought the seller to the organisation.';
 COMMENT ON COLUMN public.collection_items.cost_micros IS 'Sum of charge_micros over the settled calls of this product.';
+COMMENT ON TABLE public.collection_lanes IS 'Who works on which run, and who did. Of a dead worker, a lane counts no longer.';
 COMMENT ON COLUMN public.collection_run_categories.step IS 'The next ListStep of the adapter (providers/types.ts).';
 COMMENT ON COLUMN public.collection_run_categories.product_count IS 'Products this list named, also those another category had named before.';
 COMMENT ON COLUMN public.collection_runs.total_items IS 'Products to search: rows of collection_items with item_type amazon_product.';
@@ -1135,6 +1161,7 @@ COMMENT ON COLUMN public.collection_runs.suspect_micros IS 'Sum of hold_micros o
 COMMENT ON COLUMN public.collection_runs.breach_micros IS 'What providers charged above the hold: a breach of their price list. Kept by trigger.';
 COMMENT ON COLUMN public.collection_sightings.listing_counts IS 'Listings of each seller, in the order of seller_ids: counting needs no look into the evidence, which is compressed.';
 COMMENT ON COLUMN public.collection_sightings.evidence IS 'Per seller, in the order of seller_ids: [feedback score, feedback permille, [[listing id, title, price in cents, position], ...]].';
+COMMENT ON COLUMN public.collection_workers.stop_because IS 'Set: the worker is to leave, and says this why. It looks with every heartbeat.';
 COMMENT ON TABLE public.provider_accounts IS 'Accounts at metered providers. Secrets live in the environment of the workers, never here.';
 COMMENT ON COLUMN public.provider_accounts.sandbox IS 'True when base_url is a Gleaner sandbox: its money is play money.';
 COMMENT ON TABLE public.provider_prices IS 'What one unit costs at most, in micro-dollars. A kind without a row is never called.';

@@ -5,7 +5,8 @@ import type { Config } from './base/config.ts'
 import { connect, type Db } from './db/client.ts'
 import { type Embedded, openEmbedded } from './db/embedded.ts'
 import { describeTarget } from './db/errors.ts'
-import { assertCurrent, migrate } from './db/migrate.ts'
+import { assertCurrent, type MigrateOptions, migrate } from './db/migrate.ts'
+import { installQueue } from './queue/install.ts'
 
 /**
  * What to do about a schema that is behind. The embedded database is nobody else's and is always brought up to date;
@@ -63,12 +64,22 @@ export async function openDeps(options: DepsOptions): Promise<Deps> {
   }
 }
 
+/**
+ * Applies pending migrations and makes what the queue needs, as the owner of the database. Returns the migrations applied.
+ * Throws as `migrate` does.
+ */
+export async function applySchema(owner: Db, options: MigrateOptions = {}): Promise<readonly string[]> {
+  const applied = await migrate(owner, options)
+  await installQueue(owner)
+  return applied
+}
+
 /** Brings the schema up to date, or makes sure it is, as the owner of the database. Returns what was applied. */
 async function bringUp(url: string, { schema, name }: DepsOptions, isEmbedded: boolean): Promise<readonly string[]> {
   if (schema === 'ignore') return []
   const owner = await connect(url, { name, max: 2 })
   try {
-    if (isEmbedded || schema === 'apply') return await migrate(owner)
+    if (isEmbedded || schema === 'apply') return await applySchema(owner)
     await assertCurrent(owner)
     return []
   } finally {

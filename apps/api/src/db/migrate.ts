@@ -40,9 +40,7 @@ export async function migrate(db: Db, options: MigrateOptions = {}): Promise<str
   const files = await readMigrations(options.dir)
   if (compare(files, await readApplied(db)).length === 0) return []
 
-  const client = await db.pool.connect()
-  try {
-    await takeLock(client, options.waitMs ?? WAIT_MS)
+  return locked(db, options.waitMs ?? WAIT_MS, async (client) => {
     await client.query(`
       set lock_timeout = ${Math.trunc(options.lockTimeoutMs ?? LOCK_TIMEOUT_MS)};
       set statement_timeout = ${STATEMENT_TIMEOUT_MS};
@@ -56,6 +54,22 @@ export async function migrate(db: Db, options: MigrateOptions = {}): Promise<str
       options.onApplied?.(file.name, performance.now() - started)
     }
     return pendingFiles.map((file) => file.name)
+  })
+}
+
+/**
+ * Runs `work` on a connection of its own while no other process migrates this database; the connection is closed after.
+ * Throws AppError db.migration_locked when another takes too long.
+ */
+export function underMigrationLock<T>(db: Db, work: (target: Queryable) => Promise<T>): Promise<T> {
+  return locked(db, WAIT_MS, (client) => work(client as unknown as Queryable))
+}
+
+async function locked<T>(db: Db, waitMs: number, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  const client = await db.pool.connect()
+  try {
+    await takeLock(client, waitMs)
+    return await work(client)
   } finally {
     // The connection is closed because of its settings; that alone would give the lock back too, but a moment later.
     await client.query('select pg_advisory_unlock_all()').catch(() => {})

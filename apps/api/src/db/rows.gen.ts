@@ -140,6 +140,21 @@ export interface CollectionItemsTable {
   finished_at: Date | null
 }
 
+/** A row of the table collection_lanes. */
+export interface CollectionLanesRow {
+  run_id: string
+  worker_id: string
+  opened_at: Date
+  closed_at: Date | null
+}
+
+export interface CollectionLanesTable {
+  run_id: string
+  worker_id: string
+  opened_at: Generated<Date>
+  closed_at: Date | null
+}
+
 /** A row of the table collection_run_categories. */
 export interface CollectionRunCategoriesRow {
   id: string
@@ -361,6 +376,8 @@ export interface CollectionWorkersRow {
   started_at: Date
   heartbeat_at: Date
   stopped_at: Date | null
+  /** Set: the worker is to leave, and says this why. It looks with every heartbeat. */
+  stop_because: string | null
 }
 
 export interface CollectionWorkersTable {
@@ -370,6 +387,7 @@ export interface CollectionWorkersTable {
   started_at: Generated<Date>
   heartbeat_at: Generated<Date>
   stopped_at: Date | null
+  stop_because: string | null
 }
 
 /** A row of the table org_members. */
@@ -561,6 +579,7 @@ export interface Tables {
   collection_category_products: CollectionCategoryProductsTable
   collection_events: CollectionEventsTable
   collection_items: CollectionItemsTable
+  collection_lanes: CollectionLanesTable
   collection_run_categories: CollectionRunCategoriesTable
   collection_runs: CollectionRunsTable
   collection_settings: CollectionSettingsTable

@@ -6,6 +6,7 @@ import { AppError } from '../base/errors.ts'
 import { formatDollars, type Micros, ZERO } from '../base/money.ts'
 import { type Db, type Tx, withTxRetry } from '../db/client.ts'
 import { appendEvents, type NewEvent } from '../events/append.ts'
+import { sendTicket } from '../queue/tickets.ts'
 import { leftMicros, lockRun, type PauseReason, type RunSnapshot, runSnapshot, TERMINAL } from '../runs/snapshot.ts'
 import { refreshItemCounts } from '../sellers/refresh.ts'
 import { claimPlace } from './start.ts'
@@ -58,6 +59,7 @@ export function resumeRun(
     }
     await tx.query(`update collection_runs set status = 'running' where id = $1`, [runId])
     await appendEvents(tx, runId, [{ type: 'run.resumed', actorId: options.actorId ?? null }])
+    await sendTicket(tx, run.orgId)
     return (await runSnapshot(tx, runId)) ?? run
   })
 }

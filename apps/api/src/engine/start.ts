@@ -5,6 +5,7 @@
 import { AppError } from '../base/errors.ts'
 import { type Db, type Tx, withTxRetry } from '../db/client.ts'
 import { appendEvents } from '../events/append.ts'
+import { sendTicket } from '../queue/tickets.ts'
 import { lockRun, type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
 
 /** True when the organisation has a place free for one more running run. Its settings row stays locked until the end. */
@@ -42,6 +43,7 @@ export function startRun(db: Db, runId: string, actorId?: string): Promise<RunSn
       [runId, status],
     )
     await appendEvents(tx, runId, [{ type: free ? 'run.started' : 'run.queued', actorId: actorId ?? null }])
+    if (free) await sendTicket(tx, known.orgId)
     return (await runSnapshot(tx, runId)) ?? run
   })
 }
@@ -75,6 +77,7 @@ async function startIfPossible(tx: Tx, runId: string): Promise<boolean> {
   if (run?.status !== 'pending') return false
   await tx.query(`update collection_runs set status = 'running' where id = $1`, [runId])
   await appendEvents(tx, runId, [{ type: 'run.started' }])
+  await sendTicket(tx, known.orgId)
   return true
 }
 
@@ -92,10 +95,15 @@ export async function resumeDue(db: Db): Promise<string[]> {
     const done = await withTxRetry(db, async (tx) => {
       const known = await runSnapshot(tx, id)
       if (!known || !(await claimPlace(tx, known.orgId))) return false
-      const run = await lockRun(tx, id)
-      if (run?.status !== 'paused' || !run.resumeAt || run.resumeAt > new Date()) return false
-      await tx.query(`update collection_runs set status = 'running' where id = $1`, [id])
+      await lockRun(tx, id)
+      // Whether the moment has come is for the database to say: clocks of workers may be wrong.
+      const { rowCount } = await tx.query(
+        `update collection_runs set status = 'running' where id = $1 and status = 'paused' and resume_at <= now()`,
+        [id],
+      )
+      if (rowCount === 0) return false
       await appendEvents(tx, id, [{ type: 'run.resumed', data: { by: 'itself' } }])
+      await sendTicket(tx, known.orgId)
       return true
     })
     if (done) resumed.push(id)

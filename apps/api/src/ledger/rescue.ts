@@ -12,8 +12,8 @@ export type Rescued = Readonly<{
   suspectMicros: number
 }>
 
-/** A worker whose last heartbeat is older than this is dead, ms. Workers beat five times as often. */
-export const DEAD_AFTER_MS = 10_000
+/** A worker whose last heartbeat is older than this is dead, ms. Workers beat six times as often. */
+export const DEAD_AFTER_MS = 6_000
 /** Calls rescued at a time, so that the transaction stays short. */
 const RESCUED_MOST = 1_000
 

@@ -14,7 +14,9 @@ export type Marketplace = Readonly<{
   accounts: ChosenAccounts
   categories: readonly Category[]
   /** Creates and starts a run over that many categories, or over that many products of one. */
-  startOn: (input: Readonly<{ categories?: number; products?: number; cap: number }>) => Promise<RunSnapshot>
+  startOn: (
+    input: Readonly<{ categories?: number; products?: number; cap: number; orgId?: string }>,
+  ) => Promise<RunSnapshot>
   /** Everything the sandbox has billed, micro-dollars. */
   billed: () => Promise<number>
   /** The bill, line by line. */
@@ -40,7 +42,8 @@ export async function makeMarketplace(db: Db): Promise<Marketplace> {
       const collect = input.categories
         ? { kind: 'categories' as const, categories: categories.slice(0, input.categories) }
         : { kind: 'list' as const, products: await productsOf(sandbox, categories, input.products ?? 0), label: 'List' }
-      const { run } = await createRun(db, { actor, collect, capMicros: input.cap as never, accounts, env: {} })
+      const as = { ...actor, orgId: input.orgId ?? actor.orgId }
+      const { run } = await createRun(db, { actor: as, collect, capMicros: input.cap as never, accounts, env: {} })
       return startRun(db, run.id)
     },
     billed: async () => ((await sandbox.get('/sandbox/billing/summary')) as { micros: number }).micros,

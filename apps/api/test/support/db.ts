@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { inject } from 'vitest'
 import { type ConnectOptions, connect, type Db } from '../../src/db/client.ts'
 import { type Embedded, openEmbedded } from '../../src/db/embedded.ts'
-import { migrate } from '../../src/db/migrate.ts'
+import { applySchema } from '../../src/deps.ts'
 import { packageFromEnvironment } from './postgres.ts'
 
 export type FreshDb = Readonly<{
@@ -71,7 +71,7 @@ async function prepareTemplate(): Promise<string> {
       await admin.query(`drop database if exists ${TEMPLATE}_new with (force)`)
       await admin.query(`create database ${TEMPLATE}_new template template0`)
       const db = await connect(databaseUrl((await testServer()).url, `${TEMPLATE}_new`), { max: 2 })
-      await migrate(db)
+      await applySchema(db)
       await db.close()
       await admin.query(`alter database ${TEMPLATE}_new rename to ${TEMPLATE}`)
     } finally {

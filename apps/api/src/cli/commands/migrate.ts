@@ -1,7 +1,7 @@
 /** gleaner migrate: bring the schema up to date, or say what it lacks. */
 import type { Command } from 'commander'
-import { assertCurrent, migrate, pending } from '../../db/migrate.ts'
-import { openDeps } from '../../deps.ts'
+import { assertCurrent, pending } from '../../db/migrate.ts'
+import { applySchema, openDeps } from '../../deps.ts'
 import { addCommand } from '../add-command.ts'
 import type { Context } from '../context.ts'
 import { counted, duration } from '../format.ts'
@@ -24,7 +24,7 @@ export function addMigrate(program: Command): void {
   })
 }
 
-type Database = Parameters<typeof migrate>[0]
+type Database = Parameters<typeof applySchema>[0]
 
 async function check(context: Context, db: Database): Promise<void> {
   const missing = await pending(db)
@@ -34,7 +34,7 @@ async function check(context: Context, db: Database): Promise<void> {
 }
 
 async function apply(context: Context, db: Database): Promise<void> {
-  const applied = await migrate(db, {
+  const applied = await applySchema(db, {
     onApplied: (name, ms) => context.note(`  ${context.paint.good('✓')} ${name.padEnd(44)} ${duration(ms)}`),
   })
   if (context.json) context.sayJson({ applied })

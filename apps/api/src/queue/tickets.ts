@@ -1,0 +1,79 @@
+/**
+ * Tickets: an organisation with running runs has one, and whoever takes it gives one of those runs a lane and passes the
+ * ticket on. So organisations take turns, and a fleet asks "is there work?" as often as there are organisations, not as
+ * often as there are workers times runs. A ticket says nothing that our own tables do not say: losing it loses nothing.
+ */
+import type { PgBoss } from 'pg-boss'
+import type { Queryable, Tx } from '../db/client.ts'
+import { asTrouble, bossOn, QUEUE_SCHEMA, QueueTrouble, TICKETS } from './boss.ts'
+
+export type Ticket = Readonly<{ id: string; orgId: string }>
+
+/**
+ * Makes a ticket of this organisation wait to be taken now, with the commit of `tx`. Trouble with the queue is no reason
+ * to refuse what the transaction does: then nothing is sent, and workers find the run by themselves.
+ */
+export async function sendTicket(tx: Tx, orgId: string): Promise<void> {
+  const boss = await bossOn(tx)
+  await tx.query('savepoint ticket')
+  try {
+    // A ticket that waits for its time is pulled forward.
+    await boss.upsert(TICKETS, {}, { singletonKey: orgId, startAfter: 0, priority: 0 })
+    await tx.query('release savepoint ticket')
+  } catch (error) {
+    const trouble = asTrouble(error)
+    if (!(trouble instanceof QueueTrouble)) throw error
+    await tx.query('rollback to savepoint ticket')
+  }
+}
+
+/**
+ * Takes the ticket whose turn it is, or null when none is due: the organisation with the fewest lanes first, then the
+ * one that waited longest. It is gone for others, and back again when `tx` is rolled back. Throws QueueTrouble.
+ */
+export async function takeTicket(tx: Tx): Promise<Ticket | null> {
+  return queueWork(tx, async (boss) => {
+    const [job] = await boss.fetch(TICKETS, { includeMetadata: true })
+    if (!job) return null
+    // Nothing is kept of tickets that were taken: the table stays as small as the number of organisations.
+    await boss.deleteJob(TICKETS, job.id)
+    return job.singletonKey ? { id: job.id, orgId: job.singletonKey } : null
+  })
+}
+
+/**
+ * Passes a taken ticket on: it may be taken again after `delayMs`. `lanes` is how many lanes the organisation has.
+ * Throws QueueTrouble.
+ */
+export async function passOn(tx: Tx, ticket: Ticket, delayMs: number, lanes: number): Promise<void> {
+  await queueWork(tx, (boss) =>
+    boss.send(TICKETS, {}, { singletonKey: ticket.orgId, startAfter: delayMs / 1000, priority: -lanes }),
+  )
+}
+
+/**
+ * Sends a ticket for every organisation that has running runs and none: the one query that makes up for lost tickets.
+ * Returns how many organisations have running runs, and how many tickets were missing. Throws QueueTrouble.
+ */
+export async function sendMissing(tx: Tx): Promise<Readonly<{ organisations: number; missing: number }>> {
+  return queueWork(tx, async (boss) => {
+    const { rows } = await tx.query<{ orgId: string; missing: boolean }>(
+      `select org_id as "orgId", not exists (
+         select from ${QUEUE_SCHEMA}.job t where t.name = $1 and t.singleton_key = org_id::text and t.state < 'active'
+       ) as missing
+       from (select distinct org_id from collection_runs where status = 'running') running order by org_id`,
+      [TICKETS],
+    )
+    const missing = rows.filter((row) => row.missing)
+    for (const { orgId } of missing) await boss.send(TICKETS, {}, { singletonKey: orgId })
+    return { organisations: rows.length, missing: missing.length }
+  })
+}
+
+async function queueWork<T>(target: Queryable, work: (boss: PgBoss) => Promise<T>): Promise<T> {
+  try {
+    return await work(await bossOn(target))
+  } catch (error) {
+    throw asTrouble(error)
+  }
+}
