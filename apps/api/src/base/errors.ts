@@ -44,6 +44,7 @@ export const ERRORS = {
   'run.wrong_state': { exit: 4 },
   'run.cap_too_low': { exit: 4 },
   'run.cap_reached': { exit: 4 },
+  'run.cap_below_estimate': { exit: 4 },
   'db.unreachable': { exit: 5 },
   'db.password_wrong': { exit: 5 },
   'db.url_invalid': { exit: 2 },

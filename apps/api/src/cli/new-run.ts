@@ -11,6 +11,7 @@ export type NewRun = Readonly<{
   name?: string
   capMicros?: Micros
   filters?: NonNullable<CreateInput['filters']>
+  upToCap?: boolean
 }>
 
 /** Creates the run and asks for its start. It is running when this returns, or waits in line for a place. */

@@ -4,6 +4,7 @@ import { addAccounts } from './commands/accounts.ts'
 import { addCategories } from './commands/categories.ts'
 import { addCollect } from './commands/collect.ts'
 import { addDoctor } from './commands/doctor.ts'
+import { addEstimate } from './commands/estimate.ts'
 import { addMigrate } from './commands/migrate.ts'
 import { addRun } from './commands/run.ts'
 import { addRuns } from './commands/runs.ts'
@@ -55,6 +56,7 @@ export function makeProgram(): Command {
   program.commandsGroup('Collect:')
   addStart(program)
   addCollect(program)
+  addEstimate(program)
   addCategories(program)
   program.commandsGroup('Look and act:')
   addRuns(program)

@@ -3,7 +3,6 @@
  * something is wrong, whether it clears by itself and what can be done. Pure.
  */
 import { MICROS_PER_DOLLAR, type Micros } from '../base/money.ts'
-import type { Estimate } from '../runs/estimate.ts'
 import { leftMicros, type RunSnapshot } from '../runs/snapshot.ts'
 import { comingMoment, count, counted, exactMoney, moneyUp, timeOfDay } from './format.ts'
 import type { Paint } from './paint.ts'
@@ -201,31 +200,6 @@ function suspectNotice(run: RunSnapshot, { decimals }: RunFacts): Notice[] {
 
 function kept(run: RunSnapshot): string {
   return `${counted(run.foundItems + run.noneItems, 'result is', 'results are')} kept.`
-}
-
-/** The estimate as a sentence: the range first, then where it comes from. */
-export function estimateWords({ cost, products }: Pick<Estimate, 'cost' | 'products'>): string {
-  if (cost.high === 0) return `Every call of this run is free. About ${counted(products.likely, 'product')}.`
-  const range = `${moneyUp(cost.low)} to ${moneyUp(cost.high)}, likely ${moneyUp(cost.likely)}.`
-  return `${range} From list prices only, so the range is wide.`
-}
-
-/** What a cap below the estimate means, or null when it covers the high end. */
-export function capWords(
-  cap: Micros,
-  { cost, products }: Pick<Estimate, 'cost' | 'products'>,
-  covered: number,
-): string | null {
-  if (cap >= cost.high) return null
-  if (cap >= cost.likely) {
-    return `Your cap (${moneyUp(cap)}) covers the likely cost. Should it be reached, the run pauses and keeps everything.`
-  }
-  const part = `collect up to the cap: about ${count(covered)} of ${counted(products.likely, 'product')}`
-  const start =
-    cap < cost.low
-      ? `Even the low end (${moneyUp(cost.low)}) is above your cap (${moneyUp(cap)}).`
-      : `The likely cost (${moneyUp(cost.likely)}) is above your cap (${moneyUp(cap)}).`
-  return `${start} Raise the cap, choose less, or ${part}, then the run pauses.`
 }
 
 function ordinal(value: number): string {

@@ -3,21 +3,21 @@ import { AppError } from '../base/errors.ts'
 import { newId } from '../base/ids.ts'
 import { toJson } from '../base/json.ts'
 import { centsUp, formatDollars, MICROS_PER_CENT, type Micros, toMicros } from '../base/money.ts'
-import { type Db, type Tx, withTxRetry } from '../db/client.ts'
+import { type Db, type Queryable, type Tx, withTxRetry } from '../db/client.ts'
 import { appendEvents } from '../events/append.ts'
 import { checkFilterSettings, type FilterSettings } from '../matching/filters.ts'
 import { listAdapter } from '../providers/registry.ts'
 import type { ListedProduct } from '../providers/types.ts'
 import { type Category, toCategoryRef } from '../runs/categories.ts'
 import { addCategories } from '../runs/categories-of-run.ts'
-import type { Estimate } from '../runs/estimate.ts'
+import { collectable, type Estimate } from '../runs/estimate.ts'
 import { addProducts } from '../runs/items.ts'
 import { readSettings } from '../runs/settings.ts'
 import { type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
 import { type ChosenAccounts, withCredentials } from './accounts.ts'
 import { toNewProduct } from './book-list.ts'
 import type { Actor } from './bootstrap.ts'
-import { estimateRun } from './estimate-run.ts'
+import { type Amount, estimateRun } from './estimate-run.ts'
 
 export type CreateInput = Readonly<{
   actor: Actor
@@ -30,6 +30,8 @@ export type CreateInput = Readonly<{
   /** The organisation's setting when left out. */
   capMicros?: Micros
   filters?: Partial<FilterSettings>
+  /** Collect as far as the cap goes: without it a cap below the low end of the estimate is refused. */
+  upToCap?: boolean
   accounts: ChosenAccounts
   /** Whose credentials a list adapter needs to know its first step; the worker's environment. */
   env: NodeJS.ProcessEnv
@@ -42,25 +44,78 @@ export const CAP_MOST = toMicros(1_000_000_000_000)
 
 /**
  * Creates a pending run: its cap and filters are snapshots of the organisation's settings, overridden by `input`; its
- * categories, or its products, are rows. Throws AppError for an empty collection, a bad cap or filter, a missing price.
+ * categories, or its products, are rows; its estimate is kept beside it. Throws AppError for an empty collection, a bad
+ * cap or filter, a missing price, `run.cap_below_estimate` for a cap that even the low end of the estimate is above.
  */
 export async function createRun(db: Db, input: CreateInput): Promise<Created> {
   checkCollect(input)
   if (input.capMicros !== undefined) checkCap(input.capMicros)
-  const amount =
-    input.collect.kind === 'categories'
-      ? { categories: distinct(input.collect.categories).length }
-      : { products: input.collect.products.length }
-  const estimate = estimateRun(amount, input.accounts)
+  const plan = await planRun(db, input)
+  checkCapCovers(plan)
   const id = newId()
+  const { collect } = input
+  const amount =
+    collect.kind === 'categories'
+      ? { categories: distinct(collect.categories).length }
+      : { products: collect.products.length }
+  const data = { ...amount, estimate: plan.estimate }
   await withTxRetry(db, async (tx) => {
-    await insertRun(tx, id, input, estimate)
+    await insertRun(tx, id, input, plan)
     await insertWork(tx, id, input)
-    await appendEvents(tx, id, [{ type: 'run.created', actorId: input.actor.userId, data: { ...amount, estimate } }])
+    await appendEvents(tx, id, [{ type: 'run.created', actorId: input.actor.userId, data }])
   })
+  const { estimate } = plan
   const run = await runSnapshot(db, id)
   if (!run) throw new Error(`run ${id} was created and is not found`)
   return { run, estimate }
+}
+
+/** What a run will be like before it is one: its cap, filters and estimate. */
+export type RunPlan = Readonly<{ capMicros: Micros; filters: FilterSettings; estimate: Estimate; upToCap: boolean }>
+
+/** The plan of a run from the organisation's settings and `input`. Throws AppError for a bad filter, a missing price. */
+export async function planRun(
+  db: Queryable,
+  input: Pick<CreateInput, 'actor' | 'collect' | 'capMicros' | 'filters' | 'accounts' | 'upToCap'>,
+): Promise<RunPlan> {
+  const { actor, collect, accounts } = input
+  const settings = await readSettings(db, actor.orgId)
+  const filters = checkFilterSettings({ ...settings.filters, ...input.filters })
+  const amount: Amount =
+    collect.kind === 'categories'
+      ? { categories: distinct(collect.categories).map(({ key, name }) => ({ key, name })) }
+      : { products: collect.products.length }
+  return {
+    capMicros: input.capMicros ?? toMicros(settings.budgetCapCents * MICROS_PER_CENT),
+    filters,
+    estimate: await estimateRun(db, { orgId: actor.orgId, amount, accounts, filters }),
+    upToCap: input.upToCap ?? false,
+  }
+}
+
+/**
+ * Throws AppError `run.cap_below_estimate` when the cap is below the low end of the estimate and the run is not meant to
+ * collect up to its cap: it would surely stop half-way.
+ */
+export function checkCapCovers({ capMicros, estimate, upToCap }: Omit<RunPlan, 'filters'>): void {
+  const { low } = estimate.cost
+  if (upToCap || capMicros >= low) return
+  const covered = collectable(capMicros, estimate)
+  throw new AppError(
+    'run.cap_below_estimate',
+    `Even the low end of the estimate (${formatDollars(centsOf(low))}) is above the cap (${formatDollars(capMicros)}).`,
+    {
+      hint:
+        'Raise the cap with --cap, choose less, or collect up to the cap with --up-to-cap: ' +
+        `about ${covered.toLocaleString('en-US')} of ${estimate.products.likely.toLocaleString('en-US')} products.`,
+      details: { lowMicros: low, capMicros, covered, products: estimate.products.likely },
+    },
+  )
+}
+
+/** Whole cents, rounded up, as people see money. */
+function centsOf(amount: Micros): Micros {
+  return toMicros(centsUp(amount) * MICROS_PER_CENT)
 }
 
 /** Throws AppError `input.cap_invalid` unless `cap` is between zero and a million dollars. */
@@ -85,11 +140,10 @@ function checkCollect({ collect, accounts }: CreateInput): void {
   }
 }
 
-async function insertRun(tx: Tx, id: string, input: CreateInput, estimate: Estimate): Promise<void> {
+async function insertRun(tx: Tx, id: string, input: CreateInput, plan: RunPlan): Promise<void> {
   const { actor, collect, accounts } = input
+  const { capMicros: cap, filters, estimate } = plan
   const settings = await readSettings(tx, actor.orgId)
-  const cap = input.capMicros ?? toMicros(settings.budgetCapCents * MICROS_PER_CENT)
-  const filters = checkFilterSettings({ ...settings.filters, ...input.filters })
   await tx.query(
     `insert into collection_runs (id, org_id, name, estimated_cost_cents, budget_cap_cents, cap_micros, category_ids,
        created_by, source, phase, list_account_id, search_account_id, filters, estimate, soft_warning_percent)

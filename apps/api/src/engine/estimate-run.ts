@@ -1,28 +1,60 @@
-/** What a run would cost at the chosen accounts, before it is created. */
+/** What a run would cost, take and bring at the chosen accounts, before it is created. */
+import { toJson } from '../base/json.ts'
 import type { Micros } from '../base/money.ts'
+import type { Queryable } from '../db/client.ts'
+import type { FilterSettings } from '../matching/filters.ts'
 import { listAdapter, searchAdapter } from '../providers/registry.ts'
 import type { ListStep } from '../providers/types.ts'
-import { type Estimate, estimate } from '../runs/estimate.ts'
+import type { Estimate, EstimateInput } from '../runs/estimate.ts'
+import {
+  type CategoryFigures,
+  categoryFigures,
+  type Likeness,
+  type LikeRun,
+  lastRunsOf,
+  likeRuns,
+  ownProducts,
+  type RunFigures,
+  runFigures,
+} from '../runs/figures.ts'
+import { type History, learnedEstimate, type WantedCategory } from '../runs/learned-estimate.ts'
 import { type Account, type ChosenAccounts, withCredentials } from './accounts.ts'
 
-/** What a run collects from: that many categories, or a list of that many products. */
-export type Amount = Readonly<{ categories: number }> | Readonly<{ products: number }>
+/** What a run collects from: categories, each once, or a list of that many products. */
+export type Amount = Readonly<{ categories: readonly WantedCategory[] }> | Readonly<{ products: number }>
+
+export type EstimateRequest = Readonly<{
+  orgId: string
+  amount: Amount
+  accounts: ChosenAccounts
+  /** All of them, as a run stores them: runs with the same are learned from first. */
+  filters: FilterSettings
+}>
 
 /** Rungs of the query ladder at most (matching/query-ladder.ts). */
 const RUNGS = 3
 /** eBay's free allowance (providers: Browse, all methods but getItems); the sandbox has none worth naming. */
 const EBAY_SEARCHES_PER_DAY = 5_000
+/** So many runs are learned from, newest first; and of a category that is wanted so many of its own. */
+const RUNS_LEARNED = 10
+const RUNS_OF_CATEGORY = 3
 
 /**
- * The estimate from the price lists of the chosen accounts. Throws AppError `provider.no_price` when a price it needs is
- * not configured.
+ * The estimate for a run, from what the organisation's last runs at the same kind of provider took and brought, at the
+ * prices of the chosen accounts; from the price list alone when there is no such run. Other organisations' runs never
+ * count. Throws AppError `provider.no_price` when a price it needs is not configured.
  */
-export function estimateRun(amount: Amount, accounts: ChosenAccounts): Estimate {
-  const { list, search } = accounts
-  return estimate({
+export async function estimateRun(db: Queryable, request: EstimateRequest): Promise<Estimate> {
+  const wanted = 'categories' in request.amount ? request.amount.categories : null
+  return learnedEstimate(inputOf(request.amount, request.accounts), wanted, await readHistory(db, request))
+}
+
+/** Prices and pace of the chosen accounts for that amount of work. */
+export function inputOf(amount: Amount, { list, search }: ChosenAccounts): EstimateInput {
+  return {
     source:
       'categories' in amount
-        ? { kind: 'categories', count: amount.categories, stepPrices: list ? stepPrices(list) : [] }
+        ? { kind: 'categories', count: amount.categories.length, stepPrices: list ? stepPrices(list) : [] }
         : { kind: 'list', rows: amount.products },
     search: { price: searchAdapter(priced(search)).worstCase(), rungs: RUNGS },
     pace: {
@@ -30,7 +62,44 @@ export function estimateRun(amount: Amount, accounts: ChosenAccounts): Estimate 
       ratePerSecond: search.maxPerSecond,
       searchesPerDay: search.adapter === 'ebay_browse' && !search.sandbox ? EBAY_SEARCHES_PER_DAY : null,
     },
-  })
+  }
+}
+
+async function readHistory(db: Queryable, { orgId, amount, accounts, filters }: EstimateRequest): Promise<History> {
+  const like: Likeness = {
+    orgId,
+    searchAdapter: accounts.search.adapter,
+    sandbox: accounts.search.sandbox,
+    listAdapter: accounts.list?.adapter ?? null,
+    filters: toJson(filters),
+  }
+  const keys = 'categories' in amount ? amount.categories.map(({ key }) => key) : []
+  const last = keys.length > 0 ? await lastRunsOf(db, like, keys, RUNS_OF_CATEGORY) : []
+  const runs = await likeRuns(db, like, RUNS_LEARNED)
+  const newest = new Map(last.toReversed().map(({ key, categoryId }) => [key, categoryId]))
+  const rows = keys.flatMap((key) => newest.get(key) ?? [])
+  const named = await ownProducts(db, rows)
+  const own = new Map([...newest].flatMap(([key, id]) => (named.has(id) ? [[key, named.get(id) as never]] : [])))
+  const ids = [...new Set([...runs, ...last].map(({ runId }) => runId))]
+  const categories = await categoryFigures(db, ids)
+  const listed = new Set([...runs.filter((run) => run.sameLists), ...last].map(({ runId }) => runId))
+  return {
+    runs: (
+      await runFigures(
+        db,
+        runs.map(({ runId }) => runId),
+      )
+    ).map((run) => withoutOtherLists(run, runs)),
+    // How much a list names is a matter of who reads it.
+    categories: categories.map((one): CategoryFigures => (listed.has(one.runId) ? one : { ...one, complete: false })),
+    own,
+  }
+}
+
+/** Lists of another provider are counted and priced differently. */
+function withoutOtherLists(run: RunFigures, likes: readonly LikeRun[]): RunFigures {
+  if (likes.find(({ runId }) => runId === run.runId)?.sameLists) return run
+  return { ...run, lists: 0, places: 0, listCalls: 0, listHoldMicros: 0, listChargeMicros: 0 }
 }
 
 /** Worst-case prices of the steps one category of 100 products takes. */

@@ -1,12 +1,16 @@
 /**
- * What a collection will cost and take, before it starts. Nothing here is measured: the prices come from the provider's
- * price list and the factors below are assumptions, so the answer is a range and says where it comes from.
+ * What a collection will cost and take, before it starts, for those who have collected nothing yet: the prices come from
+ * the provider's price list and the factors below are assumptions, so the answer is a wide range and says where it comes
+ * from. What earlier runs teach is in learned-estimate.ts.
  */
 import { AppError } from '../base/errors.ts'
 import { addMicros, type Micros, timesMicros, ZERO } from '../base/money.ts'
+import type { Range } from './range.ts'
 
 /** Places of one Amazon best-seller list: two pages of 50. */
 export const PRODUCTS_PER_CATEGORY = 100
+/** The fewest products one list is assumed to name: those of narrow categories are not full. Of several, few are so short. */
+export const PRODUCTS_LEAST = 30
 
 /**
  * Products that stand in several categories are searched once. Assumed, in per cent of all places, and only where there is
@@ -22,8 +26,6 @@ const CALL_MS = { low: 400, likely: 1500, high: 6000 } as const
 
 const BOUNDS = ['low', 'likely', 'high'] as const
 type Bound = (typeof BOUNDS)[number]
-
-export type Range<T> = Readonly<Record<Bound, T>>
 
 export type EstimateInput = Readonly<{
   source:
@@ -50,8 +52,18 @@ export type EstimateInput = Readonly<{
     ratePerSecond: number | null
     /** Searches a day the provider account allows (eBay: 5,000); null when it names no limit. */
     searchesPerDay: number | null
+    /** What of that is left now, and when the next day's begins; a whole day when left out. */
+    today?: Readonly<{ searchesLeft: number; secondsToReset: number }> | null
   }>
 }>
+
+/** Where a figure comes from. Prices are always those of the price list as it stands. */
+export type Source =
+  | Readonly<{ kind: 'price_list' }>
+  /** `newest` is when the newest of those runs ended, ISO 8601; `products` those they searched. */
+  | Readonly<{ kind: 'earlier_runs'; runs: number; products: number; newest: string }>
+  /** The first products of this very run. */
+  | Readonly<{ kind: 'sample'; products: number }>
 
 export type Estimate = Readonly<{
   /** Distinct products to search. */
@@ -61,9 +73,33 @@ export type Estimate = Readonly<{
   cost: Range<Micros>
   /** From start to completed, the waiting for a new day's quota included. */
   durationSeconds: Range<number>
-  /** Where the prices come from; never from earlier runs. */
-  source: 'price list'
+  /** Sellers the organisation does not have yet; null = unknown: nothing was ever collected. */
+  newSellers: Range<number> | null
+  sources: Readonly<{
+    products: Source
+    calls: Source
+    cost: Source
+    durationSeconds: Source
+    newSellers: Source | null
+  }>
+  /** One for each category, as if it were collected alone; empty for a product list. */
+  categories: readonly CategoryEstimate[]
 }>
+
+export type CategoryEstimate = Readonly<{
+  key: string
+  name: string
+  products: Range<number>
+  cost: Range<Micros>
+  newSellers: Range<number> | null
+  /** ISO 8601; null = never collected. */
+  lastCollectedAt: string | null
+  /** New sellers for 100 products in its last run; null = never collected. */
+  lastYield: number | null
+  source: Source
+}>
+
+export const PRICE_LIST: Source = { kind: 'price_list' }
 
 /**
  * The estimate for a collection. Low: every product answered by its first rung, nothing asked twice. High: every rung of
@@ -101,7 +137,15 @@ export function estimate(input: EstimateInput): Estimate {
     calls: range('calls'),
     cost: range('cost'),
     durationSeconds: range('durationSeconds'),
-    source: 'price list',
+    newSellers: null,
+    sources: {
+      products: PRICE_LIST,
+      calls: PRICE_LIST,
+      cost: PRICE_LIST,
+      durationSeconds: PRICE_LIST,
+      newSellers: null,
+    },
+    categories: [],
   }
 }
 
@@ -127,7 +171,9 @@ function priced(what: 'list' | 'search') {
 
 function productCount({ source }: EstimateInput, bound: Bound): number {
   if (source.kind === 'list') return source.rows
-  const places = source.count * (source.productsPerCategory ?? PRODUCTS_PER_CATEGORY)
+  const full = source.productsPerCategory ?? PRODUCTS_PER_CATEGORY
+  const lacking = bound === 'low' ? Math.ceil(Math.max(0, full - PRODUCTS_LEAST) * Math.sqrt(source.count)) : 0
+  const places = source.count * full - lacking
   if (source.count <= 1) return places
   return places - Math.floor((places * DOUBLES_PERCENT[bound]) / 100)
 }
@@ -143,17 +189,28 @@ function withRetries(calls: number, bound: Bound): number {
   return calls + round((calls * RETRY_PERCENT[bound]) / 100)
 }
 
-/**
- * Both phases overlap, so the calls of both share the pace. Used-up days are waited for: the first day's searches go at
- * once, every further day's start with its quota.
- */
 function seconds(listCalls: number, searches: number, pace: EstimateInput['pace'], bound: Bound): number {
   const perSecond = Math.min((pace.concurrency * 1000) / CALL_MS[bound], pace.ratePerSecond ?? Number.POSITIVE_INFINITY)
+  return secondsAt(perSecond, listCalls, searches, pace)
+}
+
+/**
+ * How long that many calls take at `perSecond`. Both phases overlap, so the calls of both share the pace. Used-up days are
+ * waited for: what is left of today's searches goes at once, every further day's start with its quota.
+ */
+export function secondsAt(
+  perSecond: number,
+  listCalls: number,
+  searches: number,
+  { searchesPerDay, today }: Pick<EstimateInput['pace'], 'searchesPerDay' | 'today'>,
+): number {
   const active = Math.ceil((listCalls + searches) / perSecond)
-  if (pace.searchesPerDay === null || searches <= pace.searchesPerDay) return active
-  const waits = Math.ceil(searches / pace.searchesPerDay) - 1
-  const lastDay = Math.ceil((searches - waits * pace.searchesPerDay) / perSecond)
-  return Math.max(active, waits * 86_400 + lastDay)
+  if (searchesPerDay === null) return active
+  const left = today ? Math.max(0, today.searchesLeft) : searchesPerDay
+  if (searches <= left) return active
+  const days = Math.ceil((searches - left) / searchesPerDay)
+  const lastDay = Math.ceil((searches - left - (days - 1) * searchesPerDay) / perSecond)
+  return Math.max(active, (today?.secondsToReset ?? 86_400) + (days - 1) * 86_400 + lastDay)
 }
 
 function checkCounts({ source, search, pace }: EstimateInput): void {

@@ -79,16 +79,24 @@ describe('gleaner collect', () => {
       '4 rows: 2 products, 1 repeated row left out (B000000001 on lines 2, 4), 1 row with errors left out.',
     )
     expect(told.err).toContain('line 5, asin "not-an-asin"')
-    expect(told.out).toMatch(/Estimate {2}\$0\.01 to \$0\.04, likely \$0\.02\. From list prices only/)
+    expect(told.out).toMatch(/Estimate {2}\$0\.0\d to \$0\.0\d, likely \$0\.0\d\. From your last run\b/)
 
     const run = await place.json<Run>(['collect', '--products', list, '--columns', 'asin=Code'])
     expect(run).toMatchObject({ status: 'completed', totalItems: 2, processedItems: 2 })
   })
 
+  it('refuses a cap that the run would surely reach', async () => {
+    const tooLow = await place.run('collect', 'toys-and-games', '--cap', '0.10')
+    expect(tooLow.status).toBe(4)
+    expect(tooLow.err).toMatch(/Even the low end of the estimate \(\$0\.\d\d\) is above the cap \(\$0\.10\)\./)
+    expect(tooLow.err).toMatch(/--up-to-cap: about \d+ of \d+ products\.\n\(run\.cap_below_estimate\)/)
+  })
+
   it('pauses at the cap, and goes on to the end when the cap is raised', async () => {
-    const stopped = await place.run('collect', 'toys-and-games', '--cap', '0.10')
+    const stopped = await place.run('collect', 'toys-and-games', '--cap', '0.10', '--up-to-cap')
     expect(stopped.status).toBe(7)
     expect(stopped.out).toContain('is above your cap ($0.10)')
+    expect(stopped.out).toMatch(/The run collects up to the cap, about \d+ of \d+ products, then pauses\./)
     expect(stopped.out).toMatch(
       /The cap is reached: \$0\.000 is left and one call costs \$0\.005\. Everything collected is kept\./,
     )
@@ -102,6 +110,54 @@ describe('gleaner collect', () => {
     const run = await place.json<Run>(['run', 'cap', 'last', '5', '--resume'])
     expect(run).toMatchObject({ number: before.number, status: 'completed', capMicros: 5_000_000 })
     await verified()
+  })
+})
+
+describe('gleaner estimate', () => {
+  type Told = Readonly<{
+    estimate: {
+      cost: { low: number; likely: number; high: number }
+      newSellers: { high: number } | null
+      sources: Record<string, { kind: string; runs?: number } | null>
+      categories: { key: string; lastCollectedAt: string | null; cost: { likely: number } }[]
+    }
+    startable: boolean
+  }>
+
+  it('says for each category what it costs, brings, and where that comes from; spends nothing', async () => {
+    const before = await place.json<Run[]>(['runs'])
+    const told = await place.run('estimate', 'kitchen/289742', 'toys-and-games', 'fashion/9479199011', '--cap', '0.20')
+    expect(told.status).toBe(0)
+    expect(told.out).toMatch(
+      /Estimate {2}\$\d\.\d\d to \$\d\.\d\d, likely \$\d\.\d\d\. From your last (\d runs|run); \d of 3 categories never/,
+    )
+    expect(told.out).toMatch(
+      /Even the low end \(\$\d\.\d\d\) is above your cap \(\$0\.20\)\. Raise the cap, choose less, or collect/,
+    )
+    expect(told.out).toMatch(/Coffee.*kitchen\/289742.*just now/)
+    expect(told.out).toMatch(/Luggage & Travel Gear.*~ never collected/)
+
+    const { estimate, startable } = await place.json<Told>([
+      'estimate',
+      'kitchen/289742',
+      'fashion/9479199011',
+      '--cap',
+      '9',
+    ])
+    expect(startable).toBe(true)
+    expect(estimate.sources['cost']).toMatchObject({ kind: 'earlier_runs' })
+    expect(estimate.categories.map(({ lastCollectedAt }) => lastCollectedAt !== null)).toEqual([true, false])
+    expect(await place.json<Run[]>(['runs'])).toEqual(before)
+  })
+
+  it('refuses what collect refuses', async () => {
+    expect((await place.run('estimate')).status).toBe(2)
+    expect((await place.run('estimate', 'no-such-category-at-all')).err).toContain('(input.category_unknown)')
+  })
+
+  it('is kept, and compared with what was spent', async () => {
+    const shown = await place.run('run', 'show', '1')
+    expect(shown.out).toMatch(/Estimate .*\n.*Actual .*\n +inside the estimate/)
   })
 })
 

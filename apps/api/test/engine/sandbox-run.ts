@@ -43,7 +43,8 @@ export async function makeMarketplace(db: Db): Promise<Marketplace> {
         ? { kind: 'categories' as const, categories: categories.slice(0, input.categories) }
         : { kind: 'list' as const, products: await productsOf(sandbox, categories, input.products ?? 0), label: 'List' }
       const as = { ...actor, orgId: input.orgId ?? actor.orgId }
-      const { run } = await createRun(db, { actor: as, collect, capMicros: input.cap as never, accounts, env: {} })
+      const cap = { capMicros: input.cap as never, upToCap: true }
+      const { run } = await createRun(db, { actor: as, collect, ...cap, accounts, env: {} })
       return startRun(db, run.id)
     },
     billed: async () => ((await sandbox.get('/sandbox/billing/summary')) as { micros: number }).micros,

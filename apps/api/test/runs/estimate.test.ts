@@ -18,19 +18,19 @@ function categories(count: number, more: Partial<EstimateInput> = {}): EstimateI
 describe('estimate', () => {
   it('counts one category by hand', () => {
     const answer = estimate(categories(1))
-    expect(answer.products).toEqual({ low: 100, likely: 100, high: 100 })
-    // Two pages and 100 searches; 180 searches and 4 retries; at worst the list twice, 300 searches and 30 retries.
-    expect(answer.calls).toEqual({ low: 102, likely: 2 + 184, high: 4 + 330 })
+    expect(answer.products).toEqual({ low: 30, likely: 100, high: 100 })
+    // Two pages and 30 searches; 180 searches and 4 retries; at worst the list twice, 300 searches and 30 retries.
+    expect(answer.calls).toEqual({ low: 32, likely: 2 + 184, high: 4 + 330 })
     expect(answer.cost).toEqual({
-      low: 2 * 500 + 100 * 1150,
+      low: 2 * 500 + 30 * 1150,
       likely: 2 * 500 + 184 * 1150,
       high: 4 * 500 + 330 * 1150,
     })
-    expect(answer.source).toBe('price list')
+    expect(answer.sources.cost).toEqual({ kind: 'price_list' })
   })
 
   it('expects products that stand in several categories, but not at worst', () => {
-    expect(estimate(categories(20)).products).toEqual({ low: 1800, likely: 1900, high: 2000 })
+    expect(estimate(categories(20)).products).toEqual({ low: 1518, likely: 1900, high: 2000 })
   })
 
   it('searches a product list without list calls', () => {

@@ -1,11 +1,13 @@
 /** gleaner run show: everything there is to know about one run. */
 import type { Command } from 'commander'
+import type { Micros } from '../../base/money.ts'
 import type { Queryable } from '../../db/client.ts'
 import type { Estimate } from '../../runs/estimate.ts'
 import { type CategoryOfRun, categoriesOfRun, type FailureGroup, failuresOfRun, findRun } from '../../runs/find-run.ts'
 import type { RunSnapshot } from '../../runs/snapshot.ts'
 import { addCommand } from '../add-command.ts'
 import { type Context, withSession } from '../context.ts'
+import { againstEstimate } from '../estimate-words.ts'
 import { count, exactMoney, fullMoment, moneyUp, perNewSeller } from '../format.ts'
 import { actLine, runJson } from '../join-run.ts'
 import { blockOf, tookWords } from '../progress.ts'
@@ -72,6 +74,11 @@ function sayEstimate(context: Context, run: RunSnapshot, estimate: Estimate | nu
   say()
   row('Estimate', guess, estimate.products.likely, `${count(estimate.calls.low)} to ${count(estimate.calls.high)}`)
   row('Actual', exactMoney(run.spentMicros, decimals), run.totalItems, count(calls))
+  // A run that was stopped has not cost what it would have cost.
+  if (run.status === 'completed') {
+    const spent = (run.spentMicros + run.suspectMicros) as Micros
+    say(`  ${paint.dim(''.padEnd(9))}${againstEstimate(spent, estimate.cost)}`)
+  }
 }
 
 function categoryTable(context: Context, rows: readonly CategoryOfRun[], decimals: number): string {

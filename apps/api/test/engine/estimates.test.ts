@@ -1,0 +1,151 @@
+/** Estimates over real runs: the sandbox, a worker's lane, the rows they leave behind. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { newId } from '../../src/base/ids.ts'
+import { toMicros } from '../../src/base/money.ts'
+import { type Actor, actorFor } from '../../src/engine/bootstrap.ts'
+import { type CreateInput, createRun, planRun } from '../../src/engine/create.ts'
+import { openRunLane } from '../../src/engine/open-run-lane.ts'
+import { startRun } from '../../src/engine/start.ts'
+import { workRun } from '../../src/engine/work-run.ts'
+import type { Category } from '../../src/runs/categories.ts'
+import type { Estimate } from '../../src/runs/estimate.ts'
+import type { RunSnapshot } from '../../src/runs/snapshot.ts'
+import { type FreshDb, freshDb } from '../support/db.ts'
+import { type Marketplace, makeMarketplace } from './sandbox-run.ts'
+
+let fresh: FreshDb
+let market: Marketplace
+let actor: Actor
+beforeAll(async () => {
+  fresh = await freshDb()
+  market = await makeMarketplace(fresh.db)
+  actor = await actorFor(fresh.db)
+})
+afterAll(async () => {
+  await market.sandbox.stop()
+  await fresh.close()
+})
+
+type Wanted = Readonly<{ categories: readonly Category[]; cap?: number; actor?: Actor; upToCap?: boolean }>
+
+function inputOf(wanted: Wanted): CreateInput {
+  return {
+    actor: wanted.actor ?? actor,
+    collect: { kind: 'categories', categories: wanted.categories },
+    accounts: market.accounts,
+    capMicros: toMicros(wanted.cap ?? 50_000_000),
+    upToCap: wanted.upToCap ?? false,
+    env: {},
+  }
+}
+
+/** Collects to the end, or to the pause, with one worker. */
+async function collect(wanted: Wanted): Promise<Readonly<{ run: RunSnapshot; estimate: Estimate }>> {
+  const { run, estimate } = await createRun(fresh.db, inputOf(wanted))
+  return { run: await work(await startRun(fresh.db, run.id)), estimate }
+}
+
+async function work(run: RunSnapshot): Promise<RunSnapshot> {
+  const workerId = newId()
+  await fresh.db.query(`insert into collection_workers (id, name, version) values ($1, 'test', '0')`, [workerId])
+  const lane = await openRunLane({ db: fresh.db, env: {}, workerId, run, share: 1, log: () => {} })
+  return workRun(lane, new AbortController().signal)
+}
+
+const estimateFor = async (wanted: Wanted) => (await planRun(fresh.db, inputOf(wanted))).estimate
+const categories = (from: number, to: number) => market.categories.slice(from, to)
+
+function expectInside(actual: number, { low, high }: Readonly<{ low: number; high: number }>): void {
+  expect(actual).toBeGreaterThanOrEqual(low)
+  expect(actual).toBeLessThanOrEqual(high)
+}
+
+async function otherOrg(name: string): Promise<Actor> {
+  const orgId = newId()
+  await fresh.db.query('insert into orgs (id, name) values ($1, $2)', [orgId, name])
+  await fresh.db.query(`insert into org_members (org_id, user_id, role) values ($1, $2, 'owner')`, [
+    orgId,
+    actor.userId,
+  ])
+  return { ...actor, orgId, orgName: name }
+}
+
+describe('estimates over several runs', () => {
+  it('the first stands on the price list, the second on the first, and holds what is spent and found', async () => {
+    const first = await collect({ categories: categories(0, 2) })
+    expect(first.run.status).toBe('completed')
+    expect(first.estimate.sources.cost).toEqual({ kind: 'price_list' })
+    expect(first.estimate.newSellers).toBeNull()
+    expectInside(first.run.spentMicros, first.estimate.cost)
+
+    const second = await collect({ categories: categories(2, 5) })
+    expect(second.estimate.sources.cost).toMatchObject({ kind: 'earlier_runs', runs: 1 })
+    expectInside(second.run.spentMicros, second.estimate.cost)
+    expectInside(second.run.totalItems, second.estimate.products)
+    expectInside(second.run.newSellers, second.estimate.newSellers ?? { low: 1, high: 0 })
+    const width = ({ low, likely, high }: Estimate['cost']) => (high - low) / likely
+    expect(width(second.estimate.cost)).toBeLessThan(width(first.estimate.cost))
+
+    const again = await collect({ categories: categories(0, 2) })
+    expect(again.estimate.categories.every(({ lastCollectedAt }) => lastCollectedAt !== null)).toBe(true)
+    // Doubles are counted over the very lists: nothing of the market has changed.
+    expect(again.estimate.products.likely).toBe(first.run.totalItems)
+    expectInside(again.run.spentMicros, again.estimate.cost)
+    expectInside(again.run.newSellers, again.estimate.newSellers ?? { low: 1, high: 0 })
+    expect(width(again.estimate.cost)).toBeLessThan(width(second.estimate.cost))
+
+    // Everybody is known by now, and the next time is expected to be like it.
+    const [one] = (await estimateFor({ categories: categories(0, 1) })).categories
+    expect(one?.newSellers?.high).toBeLessThan(20)
+  })
+
+  it("another organisation's runs never count", async () => {
+    const stranger = await otherOrg('Somebody else')
+    const estimate = await estimateFor({ categories: categories(0, 2), actor: stranger })
+    expect(estimate.sources.cost).toEqual({ kind: 'price_list' })
+    expect(estimate.newSellers).toBeNull()
+    expect(estimate.categories.map(({ lastCollectedAt }) => lastCollectedAt)).toEqual([null, null])
+
+    await collect({ categories: categories(6, 7), actor: stranger })
+    const ours = await estimateFor({ categories: categories(6, 7) })
+    expect(ours.categories[0]?.lastCollectedAt).toBeNull()
+    const theirs = await estimateFor({ categories: categories(6, 7), actor: stranger })
+    expect(theirs.sources.cost).toMatchObject({ kind: 'earlier_runs', runs: 1, products: expect.any(Number) })
+  })
+
+  it('prefers runs with the same filters to those with others', async () => {
+    const newer = { ...inputOf({ categories: categories(7, 8) }), filters: { minPercent: 100 } }
+    const { run } = await createRun(fresh.db, newer)
+    await work(await startRun(fresh.db, run.id))
+    const same = await planRun(fresh.db, newer)
+    expect(same.estimate.sources.cost).toMatchObject({ kind: 'earlier_runs', runs: 1 })
+    const others = await planRun(fresh.db, inputOf({ categories: categories(8, 9) }))
+    expect(others.estimate.sources.cost).toMatchObject({ kind: 'earlier_runs', runs: 3 })
+  })
+})
+
+describe('a cap below the estimate', () => {
+  it('is refused with what it would cover, and leaves no run behind', async () => {
+    const before = await fresh.db.query('select id from collection_runs')
+    await expect(collect({ categories: categories(0, 2), cap: 50_000 })).rejects.toMatchObject({
+      code: 'run.cap_below_estimate',
+      details: { capMicros: 50_000, covered: expect.any(Number) },
+    })
+    const after = await fresh.db.query('select id from collection_runs')
+    expect(after.rowCount).toBe(before.rowCount)
+  })
+
+  it('collects up to the cap when that is what is wanted', async () => {
+    const { run } = await collect({ categories: categories(0, 1), cap: 50_000, upToCap: true })
+    expect(run).toMatchObject({ status: 'paused', pauseReason: 'budget', spentMicros: 50_000 })
+    expect(run.processedItems).toBeGreaterThan(0)
+  })
+
+  it('is not refused at the low end itself', async () => {
+    const { cost } = await estimateFor({ categories: categories(0, 2) })
+    const { run } = await createRun(fresh.db, inputOf({ categories: categories(0, 2), cap: cost.low }))
+    expect(run.status).toBe('pending')
+    const below = inputOf({ categories: categories(0, 2), cap: cost.low - 1 })
+    await expect(createRun(fresh.db, below)).rejects.toMatchObject({ code: 'run.cap_below_estimate' })
+  })
+})
