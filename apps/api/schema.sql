@@ -93,6 +93,22 @@ CREATE TABLE public.collection_lanes (
   closed_at timestamp with time zone
 );
 
+CREATE TABLE public.collection_months (
+  org_id uuid NOT NULL,
+  month date NOT NULL,
+  cap_micros bigint,
+  spent_micros bigint DEFAULT 0 NOT NULL,
+  held_micros bigint DEFAULT 0 NOT NULL,
+  suspect_micros bigint DEFAULT 0 NOT NULL,
+  breach_micros bigint DEFAULT 0 NOT NULL,
+  deleted_micros bigint DEFAULT 0 NOT NULL,
+  deleted_breach_micros bigint DEFAULT 0 NOT NULL,
+  held_calls integer DEFAULT 0 NOT NULL,
+  settled_calls integer DEFAULT 0 NOT NULL,
+  released_calls integer DEFAULT 0 NOT NULL,
+  suspect_calls integer DEFAULT 0 NOT NULL
+);
+
 CREATE TABLE public.collection_run_categories (
   id uuid DEFAULT gen_random_uuid() NOT NULL,
   run_id uuid NOT NULL,
@@ -167,7 +183,9 @@ CREATE TABLE public.collection_runs (
   skipped_items integer DEFAULT 0 NOT NULL,
   seller_items integer DEFAULT 0 NOT NULL,
   new_sellers integer DEFAULT 0 NOT NULL,
-  event_seq bigint DEFAULT 0 NOT NULL
+  event_seq bigint DEFAULT 0 NOT NULL,
+  pause_limit text,
+  pause_needs_micros bigint
 );
 
 CREATE TABLE public.collection_settings (
@@ -178,7 +196,8 @@ CREATE TABLE public.collection_settings (
   max_concurrent_runs integer DEFAULT 3 NOT NULL,
   created_at timestamp with time zone DEFAULT now() NOT NULL,
   updated_at timestamp with time zone,
-  filters jsonb DEFAULT '{}'::jsonb NOT NULL
+  filters jsonb DEFAULT '{}'::jsonb NOT NULL,
+  month_cap_micros bigint
 );
 
 CREATE TABLE public.collection_sightings (
@@ -256,6 +275,7 @@ CREATE TABLE public.sellers (
 
 -- Storage
 
+ALTER TABLE public.collection_months SET (fillfactor=30);
 ALTER TABLE public.sellers SET (fillfactor=85);
 
 -- Functions
@@ -303,6 +323,7 @@ AS $function$
 DECLARE
   wanted record;
   run record;
+  left_micros bigint;
 BEGIN
   IF EXISTS (SELECT FROM inserted WHERE state <> 'held') THEN
     RAISE EXCEPTION 'a call begins as held' USING ERRCODE = 'GL002';
@@ -322,6 +343,31 @@ BEGIN
         USING ERRCODE = 'GL001';
     END IF;
   END LOOP;
+  -- All runs before the first month: two statements over several runs of one organisation cannot wait for each other.
+  FOR wanted IN
+    SELECT r.org_id, i.month, sum(i.micros)::bigint AS micros, sum(i.calls)::int AS calls
+    FROM (
+      SELECT run_id, date_trunc('month', held_at AT TIME ZONE 'UTC')::date AS month, sum(hold_micros) AS micros, count(*) AS calls
+      FROM inserted GROUP BY 1, 2
+    ) i JOIN collection_runs r ON r.id = i.run_id
+    GROUP BY r.org_id, i.month ORDER BY r.org_id, i.month
+  LOOP
+    LOOP
+      UPDATE collection_months SET held_micros = held_micros + wanted.micros, held_calls = held_calls + wanted.calls
+      WHERE org_id = wanted.org_id AND month = wanted.month
+        -- A hold of nothing fits also where a provider's overcharge took the month beyond its cap.
+        AND (cap_micros IS NULL OR wanted.micros = 0
+          OR spent_micros + held_micros + suspect_micros + deleted_micros + wanted.micros <= cap_micros);
+      EXIT WHEN FOUND;
+      SELECT cap_micros - spent_micros - held_micros - suspect_micros - deleted_micros INTO left_micros
+        FROM collection_months WHERE org_id = wanted.org_id AND month = wanted.month;
+      IF FOUND THEN
+        RAISE EXCEPTION 'a hold of % micro-dollars does not fit: % left under the month cap', wanted.micros, left_micros
+          USING ERRCODE = 'GL006';
+      END IF;
+      PERFORM gleaner_open_month(wanted.org_id, wanted.month);
+    END LOOP;
+  END LOOP;
   RETURN NULL;
 END
 $function$;
@@ -333,18 +379,8 @@ CREATE OR REPLACE FUNCTION public.gleaner_calls_updated()
  SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
 BEGIN
-  UPDATE collection_runs r SET
-    spent_micros = r.spent_micros + d.spent,
-    actual_cost_cents = ceil((r.spent_micros + d.spent) / 10000.0),
-    held_micros = r.held_micros + d.held,
-    suspect_micros = r.suspect_micros + d.suspect,
-    breach_micros = r.breach_micros + d.breach,
-    held_calls = r.held_calls + d.held_calls,
-    settled_calls = r.settled_calls + d.settled_calls,
-    released_calls = r.released_calls + d.released_calls,
-    suspect_calls = r.suspect_calls + d.suspect_calls
-  FROM (
-    SELECT run_id,
+  WITH moved AS MATERIALIZED (
+    SELECT run_id, date_trunc('month', held_at AT TIME ZONE 'UTC')::date AS month,
       coalesce(sum(sign * charge_micros) FILTER (WHERE state = 'settled'), 0)::bigint AS spent,
       coalesce(sum(sign * hold_micros) FILTER (WHERE state = 'held'), 0)::bigint AS held,
       coalesce(sum(sign * hold_micros) FILTER (WHERE state = 'suspect'), 0)::bigint AS suspect,
@@ -354,11 +390,44 @@ BEGIN
       coalesce(sum(sign) FILTER (WHERE state = 'released'), 0)::int AS released_calls,
       coalesce(sum(sign) FILTER (WHERE state = 'suspect'), 0)::int AS suspect_calls
     FROM (
-      SELECT run_id, state, hold_micros, charge_micros, 1 AS sign FROM after
+      SELECT run_id, held_at, state, hold_micros, charge_micros, 1 AS sign FROM after
       UNION ALL
-      SELECT run_id, state, hold_micros, charge_micros, -1 FROM before
-    ) moved GROUP BY run_id
-  ) d WHERE r.id = d.run_id;
+      SELECT run_id, held_at, state, hold_micros, charge_micros, -1 FROM before
+    ) both_sides GROUP BY 1, 2
+  ), runs AS (
+    UPDATE collection_runs r SET
+      spent_micros = r.spent_micros + d.spent,
+      actual_cost_cents = ceil((r.spent_micros + d.spent) / 10000.0),
+      held_micros = r.held_micros + d.held,
+      suspect_micros = r.suspect_micros + d.suspect,
+      breach_micros = r.breach_micros + d.breach,
+      held_calls = r.held_calls + d.held_calls,
+      settled_calls = r.settled_calls + d.settled_calls,
+      released_calls = r.released_calls + d.released_calls,
+      suspect_calls = r.suspect_calls + d.suspect_calls
+    FROM (
+      SELECT run_id, sum(spent)::bigint AS spent, sum(held)::bigint AS held, sum(suspect)::bigint AS suspect,
+        sum(breach)::bigint AS breach, sum(held_calls)::int AS held_calls, sum(settled_calls)::int AS settled_calls,
+        sum(released_calls)::int AS released_calls, sum(suspect_calls)::int AS suspect_calls
+      FROM moved GROUP BY run_id
+    ) d WHERE r.id = d.run_id
+    RETURNING r.id, r.org_id
+  )
+  UPDATE collection_months m SET
+    spent_micros = m.spent_micros + d.spent,
+    held_micros = m.held_micros + d.held,
+    suspect_micros = m.suspect_micros + d.suspect,
+    breach_micros = m.breach_micros + d.breach,
+    held_calls = m.held_calls + d.held_calls,
+    settled_calls = m.settled_calls + d.settled_calls,
+    released_calls = m.released_calls + d.released_calls,
+    suspect_calls = m.suspect_calls + d.suspect_calls
+  FROM (
+    SELECT runs.org_id, moved.month, sum(spent)::bigint AS spent, sum(held)::bigint AS held, sum(suspect)::bigint AS suspect,
+      sum(breach)::bigint AS breach, sum(held_calls)::int AS held_calls, sum(settled_calls)::int AS settled_calls,
+      sum(released_calls)::int AS released_calls, sum(suspect_calls)::int AS suspect_calls
+    FROM runs JOIN moved ON moved.run_id = runs.id GROUP BY runs.org_id, moved.month
+  ) d WHERE m.org_id = d.org_id AND m.month = d.month;
   RETURN NULL;
 END
 $function$;
@@ -509,6 +578,65 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION public.gleaner_month_cap_changed()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+  this_month date := date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC')::date;
+BEGIN
+  -- Settings that are gone, or are another organisation's now, cap nothing.
+  IF TG_OP = 'DELETE' OR (TG_OP = 'UPDATE' AND OLD.org_id <> NEW.org_id) THEN
+    UPDATE collection_months SET cap_micros = NULL WHERE org_id = OLD.org_id AND month >= this_month;
+  END IF;
+  IF TG_OP <> 'DELETE' THEN
+    INSERT INTO collection_months (org_id, month, cap_micros)
+    SELECT NEW.org_id, m::date, NEW.month_cap_micros FROM unnest(ARRAY[this_month, this_month + interval '1 month']) AS m
+    ON CONFLICT (org_id, month) DO UPDATE SET cap_micros = excluded.cap_micros;
+    UPDATE collection_months SET cap_micros = NEW.month_cap_micros
+    WHERE org_id = NEW.org_id AND month > this_month + interval '1 month';
+  END IF;
+  RETURN NULL;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_month_kept()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+  RAISE EXCEPTION 'the money of a month is kept by the database' USING ERRCODE = 'GL003',
+    HINT = 'It follows the rows of collection_calls, and its cap that of collection_settings.';
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_month_left(p_org uuid)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+  this_month date := date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC')::date;
+  left_micros bigint;
+BEGIN
+  LOOP
+    SELECT cap_micros - spent_micros - held_micros - suspect_micros - deleted_micros INTO left_micros
+      FROM collection_months WHERE org_id = p_org AND month = this_month AND cap_micros IS NOT NULL
+      FOR NO KEY UPDATE;
+    IF FOUND THEN
+      RETURN left_micros;
+    ELSIF EXISTS (SELECT FROM collection_months WHERE org_id = p_org AND month = this_month) THEN
+      RETURN NULL;
+    END IF;
+    PERFORM gleaner_open_month(p_org, this_month);
+  END LOOP;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION public.gleaner_only_with_run()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -517,6 +645,17 @@ AS $function$
 BEGIN
   RAISE EXCEPTION 'rows of % are deleted with their run, not alone', TG_TABLE_NAME USING ERRCODE = 'GL003';
 END
+$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_open_month(p_org uuid, p_month date)
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+  INSERT INTO collection_months (org_id, month, cap_micros)
+  VALUES (p_org, p_month, (SELECT month_cap_micros FROM collection_settings WHERE org_id = p_org))
+  ON CONFLICT (org_id, month) DO NOTHING
 $function$;
 
 CREATE OR REPLACE FUNCTION public.gleaner_run_delete()
@@ -530,6 +669,40 @@ BEGIN
     RAISE EXCEPTION 'a % run with % calls held and % suspect cannot be deleted', OLD.status, OLD.held_calls, OLD.suspect_calls
       USING ERRCODE = 'GL002', HINT = 'Let it end, or cancel it, and let its calls be booked.';
   END IF;
+  RETURN OLD;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_run_deleted()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+  UPDATE collection_months m SET
+    spent_micros = m.spent_micros - d.spent,
+    held_micros = m.held_micros - d.held,
+    suspect_micros = m.suspect_micros - d.suspect,
+    breach_micros = m.breach_micros - d.breach,
+    deleted_micros = m.deleted_micros + d.spent + d.held + d.suspect,
+    deleted_breach_micros = m.deleted_breach_micros + d.breach,
+    held_calls = m.held_calls - d.held_calls,
+    settled_calls = m.settled_calls - d.settled_calls,
+    released_calls = m.released_calls - d.released_calls,
+    suspect_calls = m.suspect_calls - d.suspect_calls
+  FROM (
+    SELECT date_trunc('month', held_at AT TIME ZONE 'UTC')::date AS month,
+      coalesce(sum(charge_micros) FILTER (WHERE state = 'settled'), 0)::bigint AS spent,
+      coalesce(sum(hold_micros) FILTER (WHERE state = 'held'), 0)::bigint AS held,
+      coalesce(sum(hold_micros) FILTER (WHERE state = 'suspect'), 0)::bigint AS suspect,
+      coalesce(sum(greatest(charge_micros - hold_micros, 0)) FILTER (WHERE state = 'settled'), 0)::bigint AS breach,
+      count(*) FILTER (WHERE state = 'held') AS held_calls,
+      count(*) FILTER (WHERE state = 'settled') AS settled_calls,
+      count(*) FILTER (WHERE state = 'released') AS released_calls,
+      count(*) FILTER (WHERE state = 'suspect') AS suspect_calls
+    FROM collection_calls WHERE run_id = OLD.id GROUP BY 1
+  ) d WHERE m.org_id = OLD.org_id AND m.month = d.month;
   RETURN OLD;
 END
 $function$;
@@ -579,6 +752,18 @@ AS $function$
 BEGIN
   RAISE EXCEPTION 'money, counters and identity of a run are kept by the database' USING ERRCODE = 'GL003',
     HINT = 'They follow the rows of collection_calls, collection_items and collection_run_categories.';
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_run_pause_ends()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+  NEW.pause_limit := NULL;
+  NEW.pause_needs_micros := NULL;
+  RETURN NEW;
 END
 $function$;
 
@@ -734,6 +919,11 @@ END IS TRUE));
 ALTER TABLE public.collection_items ADD CONSTRAINT collection_items_outcome_known CHECK ((outcome = ANY (ARRAY['found'::text, 'none'::text, 'blocked'::text, 'drift'::text, 'rejected'::text, 'skipped'::text])));
 ALTER TABLE public.collection_items ADD CONSTRAINT collection_items_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text, 'skipped'::text])));
 ALTER TABLE public.collection_lanes ADD CONSTRAINT collection_lanes_pkey PRIMARY KEY (run_id, worker_id);
+ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_pkey PRIMARY KEY (org_id, month);
+ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_cap_range CHECK ((cap_micros >= 0));
+ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_first_day CHECK ((EXTRACT(day FROM month) = (1)::numeric));
+ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_not_negative CHECK (((spent_micros >= 0) AND (held_micros >= 0) AND (suspect_micros >= 0) AND (breach_micros >= 0) AND (deleted_micros >= 0) AND (deleted_breach_micros >= 0) AND (held_calls >= 0) AND (settled_calls >= 0) AND (released_calls >= 0) AND (suspect_calls >= 0)));
+ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_within_cap CHECK (((((spent_micros + held_micros) + suspect_micros) + deleted_micros) <= ((cap_micros + breach_micros) + deleted_breach_micros)));
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_pkey PRIMARY KEY (id);
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_unique UNIQUE (run_id, category_key);
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_attempt_range CHECK ((attempt >= 0));
@@ -752,6 +942,9 @@ ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_failed_has_rea
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_money_not_negative CHECK (((cap_micros >= 0) AND (spent_micros >= 0) AND (held_micros >= 0) AND (suspect_micros >= 0) AND (breach_micros >= 0)));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_name_length CHECK (((char_length(name) >= 1) AND (char_length(name) <= 200)));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_pause_has_reason CHECK (((status = 'paused'::text) = (pause_reason IS NOT NULL)));
+ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_pause_limit_is_budget CHECK ((((pause_limit IS NULL) OR (pause_reason = 'budget'::text)) IS TRUE));
+ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_pause_limit_known CHECK ((pause_limit = ANY (ARRAY['run'::text, 'month'::text])));
+ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_pause_needs_range CHECK ((pause_needs_micros >= 0));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_pause_reason_known CHECK ((pause_reason = ANY (ARRAY['operator'::text, 'budget'::text, 'quota'::text, 'provider'::text])));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_phase_known CHECK ((phase = ANY (ARRAY['products'::text, 'sellers'::text])));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_resume_only_paused CHECK (((resume_at IS NULL) OR (status = 'paused'::text)));
@@ -763,6 +956,7 @@ ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_pkey P
 ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_org_id_key UNIQUE (org_id);
 ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_cap_range CHECK (((budget_cap_cents >= 0) AND (budget_cap_cents <= 100000000)));
 ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_concurrency_range CHECK (((max_concurrent_runs >= 1) AND (max_concurrent_runs <= 1000)));
+ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_month_cap_range CHECK (((month_cap_micros >= 0) AND (month_cap_micros <= '1000000000000'::bigint)));
 ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_soft_range CHECK (((soft_warning_percent >= 1) AND (soft_warning_percent <= 100)));
 ALTER TABLE public.collection_sightings ADD CONSTRAINT collection_sightings_pkey PRIMARY KEY (item_id, rung);
 ALTER TABLE public.collection_sightings ADD CONSTRAINT collection_sightings_aligned CHECK ((cardinality(listing_counts) = cardinality(seller_ids)));
@@ -798,6 +992,7 @@ ALTER TABLE public.collection_events ADD CONSTRAINT collection_events_run_id_fke
 ALTER TABLE public.collection_items ADD CONSTRAINT collection_items_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_lanes ADD CONSTRAINT collection_lanes_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_lanes ADD CONSTRAINT collection_lanes_worker_id_fkey FOREIGN KEY (worker_id) REFERENCES public.collection_workers(id) ON DELETE CASCADE;
+ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id);
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_list_account_id_fkey FOREIGN KEY (list_account_id) REFERENCES public.provider_accounts(id) ON DELETE RESTRICT;
@@ -877,15 +1072,21 @@ CREATE TRIGGER collection_items_illegal BEFORE UPDATE ON public.collection_items
 CREATE TRIGGER collection_items_inserted AFTER INSERT ON public.collection_items REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_items_inserted();
 CREATE TRIGGER collection_items_only_with_run BEFORE DELETE ON public.collection_items FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_only_with_run();
 CREATE TRIGGER collection_items_updated AFTER UPDATE ON public.collection_items REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_items_updated();
+CREATE TRIGGER collection_months_kept BEFORE DELETE OR UPDATE ON public.collection_months FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_month_kept();
 CREATE TRIGGER collection_run_categories_changed AFTER INSERT OR UPDATE ON public.collection_run_categories FOR EACH ROW EXECUTE FUNCTION public.gleaner_category_changed();
 CREATE TRIGGER collection_run_categories_only_with_run BEFORE DELETE ON public.collection_run_categories FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_only_with_run();
 CREATE TRIGGER collection_runs_delete BEFORE DELETE ON public.collection_runs FOR EACH ROW WHEN (((old.status = ANY (ARRAY['running'::text, 'paused'::text])) OR (old.held_calls > 0) OR (old.suspect_calls > 0))) EXECUTE FUNCTION public.gleaner_run_delete();
+CREATE TRIGGER collection_runs_deleted BEFORE DELETE ON public.collection_runs FOR EACH ROW EXECUTE FUNCTION public.gleaner_run_deleted();
 CREATE TRIGGER collection_runs_insert BEFORE INSERT ON public.collection_runs FOR EACH ROW EXECUTE FUNCTION public.gleaner_run_insert();
 CREATE TRIGGER collection_runs_kept BEFORE UPDATE ON public.collection_runs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND ((((((((((((((((((((((((((((old.id IS DISTINCT FROM new.id) OR (old.org_id IS DISTINCT FROM new.org_id)) OR (old.number IS DISTINCT FROM new.number)) OR (old.spent_micros IS DISTINCT FROM new.spent_micros)) OR (old.held_micros IS DISTINCT FROM new.held_micros)) OR (old.suspect_micros IS DISTINCT FROM new.suspect_micros)) OR (old.breach_micros IS DISTINCT FROM new.breach_micros)) OR (old.actual_cost_cents IS DISTINCT FROM new.actual_cost_cents)) OR (old.held_calls IS DISTINCT FROM new.held_calls)) OR (old.settled_calls IS DISTINCT FROM new.settled_calls)) OR (old.released_calls IS DISTINCT FROM new.released_calls)) OR (old.suspect_calls IS DISTINCT FROM new.suspect_calls)) OR (old.total_categories IS DISTINCT FROM new.total_categories)) OR (old.open_categories IS DISTINCT FROM new.open_categories)) OR (old.failed_categories IS DISTINCT FROM new.failed_categories)) OR (old.total_items IS DISTINCT FROM new.total_items)) OR (old.processed_items IS DISTINCT FROM new.processed_items)) OR (old.failed_items IS DISTINCT FROM new.failed_items)) OR (old.pending_items IS DISTINCT FROM new.pending_items)) OR (old.processing_items IS DISTINCT FROM new.processing_items)) OR (old.found_items IS DISTINCT FROM new.found_items)) OR (old.none_items IS DISTINCT FROM new.none_items)) OR (old.blocked_items IS DISTINCT FROM new.blocked_items)) OR (old.drift_items IS DISTINCT FROM new.drift_items)) OR (old.rejected_items IS DISTINCT FROM new.rejected_items)) OR (old.skipped_items IS DISTINCT FROM new.skipped_items)) OR (old.seller_items IS DISTINCT FROM new.seller_items)) OR (old.new_sellers IS DISTINCT FROM new.new_sellers)))) EXECUTE FUNCTION public.gleaner_run_kept();
 CREATE TRIGGER collection_runs_kept_event_seq BEFORE UPDATE OF event_seq ON public.collection_runs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (old.event_seq <> new.event_seq))) EXECUTE FUNCTION public.gleaner_run_kept();
+CREATE TRIGGER collection_runs_pause_ends BEFORE UPDATE OF status ON public.collection_runs FOR EACH ROW WHEN (((old.status = 'paused'::text) AND (new.status <> 'paused'::text))) EXECUTE FUNCTION public.gleaner_run_pause_ends();
 CREATE TRIGGER collection_runs_status BEFORE UPDATE OF status ON public.collection_runs FOR EACH ROW WHEN ((old.status IS DISTINCT FROM new.status)) EXECUTE FUNCTION public.gleaner_run_status();
 CREATE TRIGGER collection_runs_take_place BEFORE UPDATE OF status ON public.collection_runs FOR EACH ROW WHEN (((new.status = 'running'::text) AND (old.status <> 'running'::text))) EXECUTE FUNCTION public.gleaner_run_place();
 CREATE TRIGGER collection_runs_update BEFORE UPDATE ON public.collection_runs FOR EACH ROW EXECUTE FUNCTION public.gleaner_run_update();
+CREATE TRIGGER collection_settings_month_cap_begins AFTER INSERT ON public.collection_settings FOR EACH ROW WHEN ((new.month_cap_micros IS NOT NULL)) EXECUTE FUNCTION public.gleaner_month_cap_changed();
+CREATE TRIGGER collection_settings_month_cap_changes AFTER UPDATE ON public.collection_settings FOR EACH ROW WHEN (((new.month_cap_micros IS DISTINCT FROM old.month_cap_micros) OR (new.org_id <> old.org_id))) EXECUTE FUNCTION public.gleaner_month_cap_changed();
+CREATE TRIGGER collection_settings_month_cap_ends AFTER DELETE ON public.collection_settings FOR EACH ROW WHEN ((old.month_cap_micros IS NOT NULL)) EXECUTE FUNCTION public.gleaner_month_cap_changed();
 CREATE TRIGGER collection_settings_touch BEFORE UPDATE ON public.collection_settings FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
 CREATE TRIGGER provider_accounts_touch BEFORE UPDATE ON public.provider_accounts FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
 CREATE TRIGGER provider_prices_touch BEFORE UPDATE ON public.provider_prices FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
@@ -900,6 +1101,7 @@ ALTER TABLE public.collection_category_products ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_items ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_lanes ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.collection_months ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_run_categories ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_settings ENABLE ROW LEVEL SECURITY;
@@ -964,6 +1166,12 @@ CREATE POLICY collection_lanes_member_read ON public.collection_lanes AS PERMISS
 CREATE POLICY collection_lanes_service_role ON public.collection_lanes AS PERMISSIVE FOR ALL TO service_role
   USING (true)
   WITH CHECK (true);
+
+CREATE POLICY collection_months_member_read ON public.collection_months AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY collection_months_service_role ON public.collection_months AS PERMISSIVE FOR SELECT TO service_role
+  USING (true);
 
 CREATE POLICY collection_run_categories_member_read ON public.collection_run_categories AS PERMISSIVE FOR SELECT TO authenticated
   USING ((EXISTS ( SELECT
@@ -1058,7 +1266,11 @@ REVOKE ALL ON FUNCTION public.gleaner_category_changed() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_events_inserted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_items_inserted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_items_updated() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_month_cap_changed() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_month_left(p_org uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_open_month(p_org uuid, p_month date) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_run_delete() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_run_deleted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_run_insert() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_run_place() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.is_member(org uuid) FROM PUBLIC;
@@ -1082,18 +1294,20 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON public.org_members TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.orgs TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.provider_accounts TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.provider_prices TO service_role;
-GRANT INSERT, SELECT ON public.collection_calls TO service_role;
 GRANT INSERT, SELECT ON public.collection_category_products TO service_role;
 GRANT INSERT, SELECT ON public.collection_items TO service_role;
 GRANT INSERT, SELECT ON public.collection_run_categories TO service_role;
 GRANT INSERT, SELECT ON public.collection_sightings TO service_role;
 GRANT SELECT ON gleaner.migrations TO service_role;
 GRANT SELECT ON public.collection_calls TO authenticated;
+GRANT SELECT ON public.collection_calls TO service_role;
 GRANT SELECT ON public.collection_category_products TO authenticated;
 GRANT SELECT ON public.collection_events TO authenticated;
 GRANT SELECT ON public.collection_events TO service_role;
 GRANT SELECT ON public.collection_items TO authenticated;
 GRANT SELECT ON public.collection_lanes TO authenticated;
+GRANT SELECT ON public.collection_months TO authenticated;
+GRANT SELECT ON public.collection_months TO service_role;
 GRANT SELECT ON public.collection_run_categories TO authenticated;
 GRANT SELECT ON public.collection_runs TO authenticated;
 GRANT SELECT ON public.collection_settings TO authenticated;
@@ -1104,11 +1318,12 @@ GRANT SELECT ON public.provider_prices TO authenticated;
 GRANT SELECT ON public.sellers TO authenticated;
 GRANT SELECT ON public.sightings TO authenticated;
 GRANT SELECT ON public.sightings TO service_role;
+GRANT INSERT (account_id, attempt, booked_at, category_id, charge_micros, epoch, hold_micros, id, item_id, lease_until, outcome, request, run_id, rung, state, worker_id) ON public.collection_calls TO service_role;
 GRANT INSERT (actor_id, data, run_id, seq, type) ON public.collection_events TO service_role;
 GRANT UPDATE (attempt, cost_cents, cost_micros, epoch, error_code, error_message, finished_at, not_before, outcome, rung, status) ON public.collection_items TO service_role;
 GRANT UPDATE (attempt, epoch, error_code, error_message, finished_at, not_before, product_count, status, step) ON public.collection_run_categories TO service_role;
 GRANT UPDATE (booked_at, charge_micros, duration_ms, error_code, error_message, lease_until, outcome, state) ON public.collection_calls TO service_role;
-GRANT UPDATE (budget_cap_cents, cap_micros, checkpoint, failure_reason, name, pause_note, pause_reason, phase, resume_at, soft_warned_at, start_requested_at, status) ON public.collection_runs TO service_role;
+GRANT UPDATE (budget_cap_cents, cap_micros, checkpoint, failure_reason, name, pause_limit, pause_needs_micros, pause_note, pause_reason, phase, resume_at, soft_warned_at, start_requested_at, status) ON public.collection_runs TO service_role;
 GRANT UPDATE (call_id, evidence, listing_counts, seen_at, seller_ids) ON public.collection_sightings TO service_role;
 GRANT UPDATE (display_name, feedback_permille, feedback_score, item_count, last_seen_at, last_seen_run_id, normalized_name, platform_id, times_seen) ON public.sellers TO service_role;
 GRANT UPDATE (name) ON public.orgs TO authenticated;
@@ -1125,6 +1340,7 @@ GRANT EXECUTE ON FUNCTION auth.uid() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION auth.uid() TO anon;
 GRANT EXECUTE ON FUNCTION auth.uid() TO authenticated;
 GRANT EXECUTE ON FUNCTION auth.uid() TO service_role;
+GRANT EXECUTE ON FUNCTION public.gleaner_month_left(p_org uuid) TO service_role;
 GRANT EXECUTE ON FUNCTION public.is_member(org uuid) TO authenticated;
 GRANT EXECUTE ON FUNCTION public.is_member(org uuid) TO service_role;
 GRANT EXECUTE ON FUNCTION public.member_org_ids() TO authenticated;
@@ -1148,6 +1364,11 @@ COMMENT ON COLUMN public.collection_items.epoch IS 'Raised by every claim. A boo
 COMMENT ON COLUMN public.collection_items.new_to_org IS 'Of an ebay_seller: this run brought the seller to the organisation.';
 COMMENT ON COLUMN public.collection_items.cost_micros IS 'Sum of charge_micros over the settled calls of this product.';
 COMMENT ON TABLE public.collection_lanes IS 'Who works on which run, and who did. Of a dead worker, a lane counts no longer.';
+COMMENT ON TABLE public.collection_months IS 'What an organisation''s calls of one calendar month (UTC, by held_at) cost, and the cap on it. Kept by trigger.';
+COMMENT ON COLUMN public.collection_months.month IS 'First day of the month.';
+COMMENT ON COLUMN public.collection_months.cap_micros IS 'collection_settings.month_cap_micros as long as the month lasts; null = no cap.';
+COMMENT ON COLUMN public.collection_months.deleted_micros IS 'Settled, held and suspect money of calls that were deleted with their run: it still counts.';
+COMMENT ON COLUMN public.collection_months.deleted_breach_micros IS 'What providers charged above the hold for calls that were deleted with their run.';
 COMMENT ON COLUMN public.collection_run_categories.step IS 'The next ListStep of the adapter (providers/types.ts).';
 COMMENT ON COLUMN public.collection_run_categories.product_count IS 'Products this list named, also those another category had named before.';
 COMMENT ON COLUMN public.collection_runs.total_items IS 'Products to search: rows of collection_items with item_type amazon_product.';
@@ -1159,6 +1380,9 @@ COMMENT ON COLUMN public.collection_runs.spent_micros IS 'Sum of charge_micros o
 COMMENT ON COLUMN public.collection_runs.held_micros IS 'Sum of hold_micros over held calls. Kept by trigger.';
 COMMENT ON COLUMN public.collection_runs.suspect_micros IS 'Sum of hold_micros over suspect calls: fate unknown, counts in full. Kept by trigger.';
 COMMENT ON COLUMN public.collection_runs.breach_micros IS 'What providers charged above the hold: a breach of their price list. Kept by trigger.';
+COMMENT ON COLUMN public.collection_runs.pause_limit IS 'Of a pause by budget: which cap leaves less than one call, that of the run or of the month.';
+COMMENT ON COLUMN public.collection_runs.pause_needs_micros IS 'Of a pause by the month cap: the price of the cheapest call it could make. It goes on when so much is left.';
+COMMENT ON COLUMN public.collection_settings.month_cap_micros IS 'The most all runs together may spend in a calendar month (UTC); null = no such cap.';
 COMMENT ON COLUMN public.collection_sightings.listing_counts IS 'Listings of each seller, in the order of seller_ids: counting needs no look into the evidence, which is compressed.';
 COMMENT ON COLUMN public.collection_sightings.evidence IS 'Per seller, in the order of seller_ids: [feedback score, feedback permille, [[listing id, title, price in cents, position], ...]].';
 COMMENT ON COLUMN public.collection_workers.stop_because IS 'Set: the worker is to leave, and says this why. It looks with every heartbeat.';

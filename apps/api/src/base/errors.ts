@@ -45,6 +45,8 @@ export const ERRORS = {
   'run.cap_too_low': { exit: 4 },
   'run.cap_reached': { exit: 4 },
   'run.cap_below_estimate': { exit: 4 },
+  'month.cap_too_low': { exit: 4 },
+  'month.cap_reached': { exit: 4 },
   'db.unreachable': { exit: 5 },
   'db.password_wrong': { exit: 5 },
   'db.url_invalid': { exit: 2 },

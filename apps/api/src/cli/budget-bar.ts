@@ -1,4 +1,5 @@
 /** The budget of a run in a row of characters: spent, held, suspect, left, always in that order. Pure. */
+import type { Micros } from '../base/money.ts'
 import type { RunSnapshot } from '../runs/snapshot.ts'
 import { leftMicros } from '../runs/snapshot.ts'
 import type { Paint } from './paint.ts'
@@ -6,13 +7,17 @@ import type { Paint } from './paint.ts'
 /** Each part has a character of its own: the bar reads the same without colour. */
 export const SWATCH = { spent: '█', held: '▓', suspect: '▒', left: '░' } as const
 
+/** Stands in the bar where the organisation's month cap ends it, when that is nearer than the run's own cap. */
+export const MONTH_POST = '╎'
+
 type Part = keyof typeof SWATCH
 
 /**
  * The bar, `width` columns for the whole cap: a full bar means that nothing more can be spent. A part above zero gets at
- * least one column, taken from the widest; the rest by largest remainder.
+ * least one column, taken from the widest; the rest by largest remainder. `monthLeft`: what the month leaves, when that is
+ * less than the run's cap leaves; a post stands where it ends.
  */
-export function budgetBar(run: RunSnapshot, width: number, paint: Paint): string {
+export function budgetBar(run: RunSnapshot, width: number, paint: Paint, monthLeft: Micros | null = null): string {
   const amounts: Record<Part, number> = {
     spent: run.spentMicros,
     held: run.heldMicros,
@@ -26,7 +31,11 @@ export function budgetBar(run: RunSnapshot, width: number, paint: Paint): string
     suspect: paint.warn,
     left: paint.dim,
   }
-  return (Object.keys(SWATCH) as Part[]).map((part) => paints[part](SWATCH[part].repeat(columns[part]))).join('')
+  const draw = (part: Part, length = columns[part]) => paints[part](SWATCH[part].repeat(length))
+  const used = `${draw('spent')}${draw('held')}${draw('suspect')}`
+  if (monthLeft === null || columns.left === 0) return `${used}${draw('left')}`
+  const before = Math.min(columns.left - 1, Math.floor((columns.left * monthLeft) / Math.max(1, amounts.left)))
+  return `${used}${draw('left', before)}${paint.warn(MONTH_POST)}${draw('left', columns.left - before - 1)}`
 }
 
 function shares(amounts: Readonly<Record<Part, number>>, width: number): Record<Part, number> {

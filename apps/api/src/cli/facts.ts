@@ -2,10 +2,16 @@
 import type { Micros } from '../base/money.ts'
 import type { Queryable } from '../db/client.ts'
 import { type Account, listAccounts, PRICE_KINDS } from '../engine/accounts.ts'
+import { leftOfMonth, type Month } from '../ledger/month.ts'
 import { readSettings } from '../runs/settings.ts'
 import type { RunSnapshot } from '../runs/snapshot.ts'
 import { runDecimals } from './format.ts'
 import type { RunFacts } from './words.ts'
+
+/** The organisation's month, for --json. Amounts are micro-dollars; `leftMicros` is null without a month cap. */
+export function monthJson(month: Month): Record<string, unknown> {
+  return { ...month, leftMicros: leftOfMonth(month) }
+}
 
 /** The facts of one run as it stands. */
 export async function factsOf(db: Queryable, run: RunSnapshot): Promise<RunFacts> {

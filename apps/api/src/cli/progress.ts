@@ -2,15 +2,24 @@
  * A run while it goes: on a terminal a block that is redrawn in place, at most four times a second; elsewhere one plain
  * line at a time, a second or more apart.
  */
-import { leftMicros, type RunSnapshot } from '../runs/snapshot.ts'
-import { budgetBar, SWATCH } from './budget-bar.ts'
+import type { Micros } from '../base/money.ts'
+import { leftMicros, type RunSnapshot, TERMINAL } from '../runs/snapshot.ts'
+import { budgetBar, MONTH_POST, SWATCH } from './budget-bar.ts'
 import type { Context } from './context.ts'
 import { clock, comingMoment, count, counted, duration, exactMoney, percent, perNewSeller, rate } from './format.ts'
 import type { Pace } from './pace.ts'
 import { cutTo, type Paint, widthOf } from './paint.ts'
 import { type RunFacts, stateBadge, stateWords, unanswered } from './words.ts'
 
-export type View = Readonly<{ run: RunSnapshot; facts: RunFacts; pace: Pace; nowMs: number; workers: number }>
+export type View = Readonly<{
+  run: RunSnapshot
+  facts: RunFacts
+  pace: Pace
+  nowMs: number
+  workers: number
+  /** What the organisation's month cap leaves, micro-dollars; null without one. */
+  monthLeft: Micros | null
+}>
 
 export type Display = Readonly<{
   /** Draws the newest state, when it is time for it. */
@@ -92,13 +101,25 @@ export function blockOf(view: View, columns: number, paint: Paint): string[] {
   const spare = inner + MARGIN.length - widthOf(state) - widthOf(chip) - took.length - 4
   const title = paint.bold(cutTo(`Run ${run.number}  ${run.name}`, spare))
   const lines = [`${title}  ${state}${chip}  ${paint.dim(took)}`]
-  const bar = budgetBar(run, inner - 2 - LABEL, paint)
+  const month = nearerMonth(view)
+  const bar = budgetBar(run, inner - 2 - LABEL, paint, month)
   lines.push(`${MARGIN}${label('Budget')}${bar}${paint.dim('┃')}`)
   lines.push(`${MARGIN}${label('')}${figures(run, facts, paint)}`)
+  if (month !== null) lines.push(`${MARGIN}${label('')}${paint.warn(MONTH_POST)} ${monthWords(month, facts)}`)
   lines.push(`${MARGIN}${label('Searched')}${searched(view)}${ending(pace, nowMs, paint)}`)
   lines.push(`${MARGIN}${label('Sellers')}${sellers(run, paint)}`)
   lines.push(`${MARGIN}${label('Outcomes')}${outcomes(run, paint)}`)
   return lines.map((line) => (widthOf(line) > columns - 1 ? cutTo(line, columns - 1) : line))
+}
+
+/** What the month leaves when that is less than what the run's own cap leaves: the nearer limit is the one that bites. */
+function nearerMonth({ run, monthLeft }: View): Micros | null {
+  if (TERMINAL.has(run.status) || monthLeft === null || monthLeft >= leftMicros(run)) return null
+  return monthLeft
+}
+
+function monthWords(left: Micros, { decimals }: RunFacts): string {
+  return `month: ${exactMoney(left, decimals)} left`
 }
 
 function figures(run: RunSnapshot, { decimals }: RunFacts, paint: Paint): string {
@@ -156,7 +177,9 @@ function outcomes(run: RunSnapshot, paint: Paint): string {
 }
 
 /** One run in one line, for logs and pipes. */
-export function lineOf({ run, facts, pace, nowMs }: View): string {
+export function lineOf(view: View): string {
+  const { run, facts, pace, nowMs } = view
+  const month = nearerMonth(view)
   const money = (name: string, amount: number) =>
     `${name} ${exactMoney(amount as RunSnapshot['capMicros'], facts.decimals)}`
   const parts = [
@@ -168,6 +191,7 @@ export function lineOf({ run, facts, pace, nowMs }: View): string {
       money('held', run.heldMicros),
       money('suspect', run.suspectMicros),
       money('left', leftMicros(run)),
+      ...(month === null ? [] : [monthWords(month, facts)]),
     ].join(', '),
   ]
   if (unanswered(run) > 0) parts.push(`unanswered ${count(unanswered(run))}`)

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Db } from '../db/client.ts'
 import { isConnectionError } from '../db/errors.ts'
+import { leftOfMonth, monthOf } from '../ledger/month.ts'
 import { type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
 import { factsOf } from './facts.ts'
 import { makePace, type PaceKeeper } from './pace.ts'
@@ -34,7 +35,8 @@ export function makeWatcher(db: Db): Watcher {
         const known = facts.get(run.id)
         const fresh = known?.status === run.status ? known.facts : await factsOf(db, run)
         facts.set(run.id, { status: run.status, facts: fresh })
-        views.push({ run, facts: fresh, pace: pace.look(run, nowMs), nowMs, workers: 0 })
+        const monthLeft = leftOfMonth(await monthOf(db, run.orgId))
+        views.push({ run, facts: fresh, pace: pace.look(run, nowMs), nowMs, workers: 0, monthLeft })
       }
       return views
     },

@@ -40,7 +40,8 @@ export function stateWords(run: RunSnapshot): string {
 }
 
 function pausedWords(run: RunSnapshot): string {
-  if (run.pauseReason === 'budget') return 'Paused, cap reached'
+  if (run.pauseReason === 'budget')
+    return run.pauseLimit === 'month' ? 'Paused, month cap reached' : 'Paused, cap reached'
   if (run.pauseReason === 'quota')
     return run.resumeAt ? `Paused until ${timeOfDay(run.resumeAt)}` : 'Paused, quota used'
   if (run.pauseReason === 'provider') return 'Paused, provider trouble'
@@ -116,6 +117,7 @@ function pausedNotice(run: RunSnapshot, facts: RunFacts): Notice {
   const { number } = run
   const cancel = `gleaner run cancel ${number}`
   const note = run.pauseNote ?? ''
+  if (run.pauseLimit === 'month') return { text: note, acts: ['gleaner settings set month-cap=<dollars>', cancel] }
   if (run.pauseReason === 'budget') return budgetNotice(run, facts)
   if (run.pauseReason === 'operator') {
     const at = run.pausedAt ? ` at ${timeOfDay(run.pausedAt)}` : ''

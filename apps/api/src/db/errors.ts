@@ -45,6 +45,8 @@ export const SQLSTATE = {
   insufficientPrivilege: '42501',
   /** Raised by this schema (migration 045): as many runs of the organisation are running as may. */
   placesTaken: 'GL005',
+  /** Ours (047): not enough left under the month cap. */
+  monthCapReached: 'GL006',
 } as const
 
 /** True for an error of the driver or of a socket, i.e. one with a code. */
@@ -57,9 +59,13 @@ export function hasState(error: unknown, state: string): boolean {
   return isPgError(error) && error.code === state
 }
 
-/** True for a serialization failure or a deadlock: the transaction was rolled back and may simply be run again. */
+/**
+ * True for a serialization failure or a deadlock: the transaction was rolled back and may simply be run again. So it is
+ * with a claim for which the month turned, or got its first cap, between its look and its hold: it looks anew.
+ */
 export function isRetryable(error: unknown): boolean {
-  return hasState(error, SQLSTATE.serializationFailure) || hasState(error, SQLSTATE.deadlock)
+  const states = [SQLSTATE.serializationFailure, SQLSTATE.deadlock, SQLSTATE.monthCapReached]
+  return states.some((state) => hasState(error, state))
 }
 
 /** True when the connection itself is gone, so that nothing is known about a statement in flight. */
@@ -80,6 +86,7 @@ const constraintReasons = new Map<string, string>([
   ['org_members_role', 'org_member_role'],
   ['org_members_pkey', 'already_member'],
   ['sellers_unique_normalized', 'seller_exists'],
+  ['collection_months_within_cap', 'month_cap_too_low'],
 ])
 
 /** Gives the constraint `name` a reason. Throws when it has another already: names are unique in the schema. */

@@ -155,6 +155,43 @@ export interface CollectionLanesTable {
   closed_at: Date | null
 }
 
+/** A row of the table collection_months. */
+export interface CollectionMonthsRow {
+  org_id: string
+  /** First day of the month. */
+  month: string
+  /** collection_settings.month_cap_micros as long as the month lasts; null = no cap. */
+  cap_micros: number | null
+  spent_micros: number
+  held_micros: number
+  suspect_micros: number
+  breach_micros: number
+  /** Settled, held and suspect money of calls that were deleted with their run: it still counts. */
+  deleted_micros: number
+  /** What providers charged above the hold for calls that were deleted with their run. */
+  deleted_breach_micros: number
+  held_calls: number
+  settled_calls: number
+  released_calls: number
+  suspect_calls: number
+}
+
+export interface CollectionMonthsTable {
+  org_id: string
+  month: string
+  cap_micros: number | null
+  spent_micros: Generated<number>
+  held_micros: Generated<number>
+  suspect_micros: Generated<number>
+  breach_micros: Generated<number>
+  deleted_micros: Generated<number>
+  deleted_breach_micros: Generated<number>
+  held_calls: Generated<number>
+  settled_calls: Generated<number>
+  released_calls: Generated<number>
+  suspect_calls: Generated<number>
+}
+
 /** A row of the table collection_run_categories. */
 export interface CollectionRunCategoriesRow {
   id: string
@@ -262,6 +299,10 @@ export interface CollectionRunsRow {
   seller_items: number
   new_sellers: number
   event_seq: number
+  /** Of a pause by budget: which cap leaves less than one call, that of the run or of the month. */
+  pause_limit: 'run' | 'month' | null
+  /** Of a pause by the month cap: the price of the cheapest call it could make. It goes on when so much is left. */
+  pause_needs_micros: number | null
 }
 
 export interface CollectionRunsTable {
@@ -320,6 +361,8 @@ export interface CollectionRunsTable {
   seller_items: Generated<number>
   new_sellers: Generated<number>
   event_seq: Generated<number>
+  pause_limit: 'run' | 'month' | null
+  pause_needs_micros: number | null
 }
 
 /** A row of the table collection_settings. */
@@ -332,6 +375,8 @@ export interface CollectionSettingsRow {
   created_at: Date
   updated_at: Date | null
   filters: unknown
+  /** The most all runs together may spend in a calendar month (UTC); null = no such cap. */
+  month_cap_micros: number | null
 }
 
 export interface CollectionSettingsTable {
@@ -343,6 +388,7 @@ export interface CollectionSettingsTable {
   created_at: Generated<Date>
   updated_at: Date | null
   filters: Json<string | undefined>
+  month_cap_micros: number | null
 }
 
 /** A row of the table collection_sightings. */
@@ -580,6 +626,7 @@ export interface Tables {
   collection_events: CollectionEventsTable
   collection_items: CollectionItemsTable
   collection_lanes: CollectionLanesTable
+  collection_months: CollectionMonthsTable
   collection_run_categories: CollectionRunCategoriesTable
   collection_runs: CollectionRunsTable
   collection_settings: CollectionSettingsTable

@@ -6,12 +6,29 @@ import { AppError } from '../base/errors.ts'
 import { formatDollars, type Micros, ZERO } from '../base/money.ts'
 import { type Db, type Tx, withTxRetry } from '../db/client.ts'
 import { appendEvents, type NewEvent } from '../events/append.ts'
+import { leftOfMonth, type Month, monthOf } from '../ledger/month.ts'
 import { sendTicket } from '../queue/tickets.ts'
-import { leftMicros, lockRun, type PauseReason, type RunSnapshot, runSnapshot, TERMINAL } from '../runs/snapshot.ts'
+import {
+  leftMicros,
+  lockRun,
+  type PauseLimit,
+  type PauseReason,
+  type RunSnapshot,
+  runSnapshot,
+  TERMINAL,
+} from '../runs/snapshot.ts'
 import { refreshItemCounts } from '../sellers/refresh.ts'
 import { claimPlace } from './start.ts'
 
-export type Pause = Readonly<{ reason: PauseReason; resumeAt?: Date | null; note?: string; actorId?: string }>
+export type Pause = Readonly<{
+  reason: PauseReason
+  resumeAt?: Date | null
+  note?: string
+  actorId?: string
+  /** Of a pause by `budget`: which cap leaves less than one call, and what the cheapest call it could make costs. */
+  limit?: PauseLimit
+  needsMicros?: Micros
+}>
 
 /**
  * Pauses a running run: from the commit on no new call can be held; calls in flight are finished and booked. A run that is
@@ -21,18 +38,20 @@ export function pauseRun(db: Db, runId: string, pause: Pause): Promise<RunSnapsh
   return act(db, runId, async (tx, run) => {
     if (run.status !== 'running') return null
     await tx.query(
-      `update collection_runs set status = 'paused', pause_reason = $2, resume_at = $3, pause_note = $4 where id = $1`,
-      [runId, pause.reason, pause.resumeAt ?? null, pause.note ?? null],
+      `update collection_runs set status = 'paused', pause_reason = $2, resume_at = $3, pause_note = $4,
+         pause_limit = $5, pause_needs_micros = $6 where id = $1`,
+      [runId, pause.reason, pause.resumeAt ?? null, pause.note ?? null, pause.limit ?? null, pause.needsMicros ?? null],
     )
-    const data = { reason: pause.reason, note: pause.note ?? null, resume_at: pause.resumeAt ?? null }
+    const limit = pause.limit ? { limit: pause.limit } : {}
+    const data = { reason: pause.reason, note: pause.note ?? null, resume_at: pause.resumeAt ?? null, ...limit }
     return { type: 'run.paused', actorId: pause.actorId ?? null, data }
   })
 }
 
 /**
  * Lets a paused run go on; when all places of its organisation are taken it stays paused. Returns the run as it stands.
- * Throws AppError `run.wrong_state` when the run is not paused, `run.cap_reached` when what is left is less than
- * `callPriceMicros`, the price of one call.
+ * Throws AppError `run.wrong_state` when the run is not paused, `run.cap_reached` or `month.cap_reached` when what the cap
+ * leaves is less than `callPriceMicros`, the price of one call.
  */
 export function resumeRun(
   db: Db,
@@ -47,7 +66,9 @@ export function resumeRun(
     const run = (await lockRun(tx, runId)) ?? known
     if (run.status === 'running') return run
     if (run.status !== 'paused') throw wrongState(run, 'resumed')
-    checkLeft(run, options.callPriceMicros ?? ZERO)
+    const price = options.callPriceMicros ?? ZERO
+    checkLeft(run, price)
+    checkMonthLeft(run, await monthOf(tx, run.orgId), price)
     if (!free) {
       throw new AppError(
         'run.wrong_state',
@@ -72,6 +93,18 @@ function checkLeft(run: RunSnapshot, price: Micros): void {
     `The cap leaves ${formatDollars(left)}, less than one call (${formatDollars(price)}).`,
     {
       hint: `Raise the cap first: gleaner run cap ${run.number} <dollars>`,
+    },
+  )
+}
+
+function checkMonthLeft(run: RunSnapshot, month: Month, price: Micros): void {
+  const left = leftOfMonth(month)
+  if (left === null || left >= price) return
+  throw new AppError(
+    'month.cap_reached',
+    `The month cap leaves ${formatDollars(left)}, less than one call (${formatDollars(price)}).`,
+    {
+      hint: `Run ${run.number} goes on by itself next month, or raise the cap: gleaner settings set month-cap=<dollars>`,
     },
   )
 }

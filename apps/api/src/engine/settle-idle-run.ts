@@ -1,15 +1,16 @@
 /** What a lane does when it found nothing to claim and has nothing in flight: end the run, pause it, or keep waiting. */
-import { formatDollars, type Micros } from '../base/money.ts'
+import { formatDollars, type Micros, ZERO } from '../base/money.ts'
 import { withTxRetry } from '../db/client.ts'
 import { waitingCategories } from '../ledger/claim.ts'
+import { leftOfMonth, type Month, monthOf } from '../ledger/month.ts'
 import { finishClimbers } from '../runs/items.ts'
-import { isDone, leftMicros, type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
+import { isDone, leftMicros, type PauseLimit, type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
 import { type Lane, throughOutages } from './lane.ts'
-import { completeRun, failRun, pauseRun } from './run-acts.ts'
+import { completeRun, failRun, type Pause, pauseRun } from './run-acts.ts'
 
 /**
  * Looks at the run afresh. Closes the lane when the run is no longer running; completes a run that is done; fails one
- * that brought no answer at all; pauses one whose cap leaves less than one call. Otherwise the lane goes on waiting: for
+ * that brought no answer at all; pauses one whose cap, or whose month's cap, leaves less than one call. Otherwise the lane goes on waiting: for
  * other workers, or for the moment an item may be tried again.
  */
 export async function settleIdleRun(lane: Lane): Promise<void> {
@@ -45,17 +46,40 @@ function failureOf(run: RunSnapshot): string | null {
 }
 
 async function pauseIfCapReached(lane: Lane, run: RunSnapshot): Promise<RunSnapshot> {
-  const left = leftMicros(run)
-  const searchFits = run.pendingItems > 0 && left >= lane.searchPrice
   const cheapest = await cheapestStep(lane, run)
-  const stepFits = cheapest !== null && left >= cheapest
-  if (searchFits || stepFits || (run.pendingItems === 0 && cheapest === null)) return run
+  const price = Math.min(run.pendingItems > 0 ? lane.searchPrice : Infinity, cheapest ?? Infinity) as Micros
+  if (price === Infinity) return run
+  const month = await monthOf(lane.db, run.orgId)
+  const limit = limitReached(run, month, price)
+  if (limit === null) return run
+  // What other runs have in flight may yet leave some of its hold.
+  if (limit === 'month' && month.heldMicros > 0) return run
   // Products that were answered and only hoped for a second query are not a reason to stop.
   const finished = await withTxRetry(lane.db, (tx) => finishClimbers(tx, run.id))
   if (finished > 0) return (await runSnapshot(lane.db, run.id)) ?? run
-  const price = Math.min(run.pendingItems > 0 ? lane.searchPrice : Infinity, cheapest ?? Infinity) as Micros
-  const note = `${formatDollars(left)} is left and one call costs ${formatDollars(price)}.`
-  return pauseRun(lane.db, run.id, { reason: 'budget', note })
+  return pauseRun(lane.db, run.id, pauseBy(limit, run, month, price))
+}
+
+/** Which cap leaves less than one call. The run's comes first: it would stop the run in the next month too. */
+function limitReached(run: RunSnapshot, month: Month, price: Micros): PauseLimit | null {
+  if (leftMicros(run) < price) return 'run'
+  const left = leftOfMonth(month)
+  return left !== null && left < price ? 'month' : null
+}
+
+function pauseBy(limit: PauseLimit, run: RunSnapshot, month: Month, price: Micros): Pause {
+  if (limit === 'run') {
+    const note = `${formatDollars(leftMicros(run))} is left and one call costs ${formatDollars(price)}.`
+    return { reason: 'budget', limit, note }
+  }
+  const cap = formatDollars(month.capMicros ?? ZERO)
+  const note = `The month cap of ${cap} leaves less than one call. It starts anew on ${dayOf(month.startsAnewAt)}.`
+  return { reason: 'budget', limit, note, resumeAt: month.startsAnewAt, needsMicros: price }
+}
+
+/** "1 December": the month is one of UTC, whoever reads it. */
+function dayOf(at: Date): string {
+  return new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'long', timeZone: 'UTC' }).format(at)
 }
 
 /** The price of the cheapest list step that waits, or null when none does. */

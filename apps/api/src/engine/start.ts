@@ -5,6 +5,7 @@
 import { AppError } from '../base/errors.ts'
 import { type Db, type Tx, withTxRetry } from '../db/client.ts'
 import { appendEvents } from '../events/append.ts'
+import { THIS_MONTH } from '../ledger/month.ts'
 import { sendTicket } from '../queue/tickets.ts'
 import { lockRun, type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
 
@@ -82,12 +83,21 @@ async function startIfPossible(tx: Tx, runId: string): Promise<boolean> {
 }
 
 /**
- * Lets runs go on whose pause ends by itself (quota, provider) and whose moment has come, as far as places are free.
- * Returns their ids.
+ * True for a row `r` of collection_runs whose pause may end by itself now: its moment has come, or the month cap it met
+ * leaves enough again, because it was raised or what it counted was released.
+ */
+const PAUSE_ENDS = `
+  (r.resume_at <= now() or r.pause_limit = 'month' and not exists (
+    select from collection_months m where m.org_id = r.org_id and m.month = ${THIS_MONTH}
+      and m.cap_micros - m.spent_micros - m.held_micros - m.suspect_micros - m.deleted_micros < r.pause_needs_micros))`
+
+/**
+ * Lets runs go on whose pause ends by itself (quota, provider, month cap) and whose moment has come, as far as places are
+ * free. Returns their ids.
  */
 export async function resumeDue(db: Db): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>(
-    `select id from collection_runs r where status = 'paused' and resume_at <= now() and ${PLACE_FREE}
+    `select id from collection_runs r where status = 'paused' and ${PAUSE_ENDS} and ${PLACE_FREE}
      order by resume_at, number limit 20`,
   )
   const resumed: string[] = []
@@ -96,9 +106,9 @@ export async function resumeDue(db: Db): Promise<string[]> {
       const known = await runSnapshot(tx, id)
       if (!known || !(await claimPlace(tx, known.orgId))) return false
       await lockRun(tx, id)
-      // Whether the moment has come is for the database to say: clocks of workers may be wrong.
+      // Whether its moment has come is for the database to say: clocks of workers may be wrong.
       const { rowCount } = await tx.query(
-        `update collection_runs set status = 'running' where id = $1 and status = 'paused' and resume_at <= now()`,
+        `update collection_runs r set status = 'running' where id = $1 and status = 'paused' and ${PAUSE_ENDS}`,
         [id],
       )
       if (rowCount === 0) return false

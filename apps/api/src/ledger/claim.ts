@@ -1,6 +1,7 @@
 /**
  * Claim and hold: work and the money for it are taken in one statement, so there is never an item in work without a
- * call row, nor a call row without its hold under the cap.
+ * call row, nor a call row without its hold under the cap. The cap that bites is the nearer one, of the run or of its
+ * organisation's month: the month's row is locked after the run's, and only when it has a cap.
  */
 import type { Micros } from '../base/money.ts'
 import type { Tx } from '../db/client.ts'
@@ -48,9 +49,11 @@ export async function claimItems(tx: Tx, claim: Claim): Promise<ClaimedItem[]> {
   const { rows } = await tx.query<ClaimedItem>({
     name: 'ledger.claim_items',
     text: `
-      with run as materialized (
-        select cap_micros - spent_micros - held_micros - suspect_micros as left_micros
+      with locked as materialized (
+        select org_id, cap_micros - spent_micros - held_micros - suspect_micros as left_micros
         from collection_runs where id = $1 and status = 'running' for no key update
+      ), run as materialized (
+        select least(left_micros, gleaner_month_left(org_id)) as left_micros from locked
       ), picked as materialized (
         select id from collection_items
         where run_id = $1 and status = 'pending' and item_type = 'amazon_product'
@@ -126,9 +129,11 @@ export async function claimCategories(
   const { rows } = await tx.query<ClaimedCategory>({
     name: 'ledger.claim_categories',
     text: `
-      with run as materialized (
-        select cap_micros - spent_micros - held_micros - suspect_micros as left_micros
+      with locked as materialized (
+        select org_id, cap_micros - spent_micros - held_micros - suspect_micros as left_micros
         from collection_runs where id = $1 and status = 'running' for no key update
+      ), run as materialized (
+        select least(left_micros, gleaner_month_left(org_id)) as left_micros from locked
       ), picked as materialized (
         select c.id, w.price, w.place from collection_run_categories c
         join json_to_recordset($5) as w(id uuid, price bigint, place int) on w.id = c.id

@@ -4,6 +4,9 @@ import type { Queryable } from '../db/client.ts'
 export type RunStatus = 'pending' | 'running' | 'paused' | 'completed' | 'failed' | 'cancelled'
 export type PauseReason = 'operator' | 'budget' | 'quota' | 'provider'
 
+/** Which cap a run paused by `budget` has reached. */
+export type PauseLimit = 'run' | 'month'
+
 export const TERMINAL: ReadonlySet<RunStatus> = new Set(['completed', 'failed', 'cancelled'])
 
 /** A run as it stands at one commit: state, money, counters. All amounts are micro-dollars. */
@@ -17,6 +20,7 @@ export type RunSnapshot = Readonly<{
   source: 'categories' | 'product_list'
   pauseReason: PauseReason | null
   pauseNote: string | null
+  pauseLimit: PauseLimit | null
   resumeAt: Date | null
   failureReason: string | null
   listAccountId: string | null
@@ -58,6 +62,7 @@ export type RunSnapshot = Readonly<{
 /** The select list that makes a `RunSnapshot` of a row of `collection_runs` (unaliased). */
 export const SNAPSHOT_COLUMNS = `
   id, number, org_id as "orgId", name, status, phase, source, pause_reason as "pauseReason", pause_note as "pauseNote",
+  pause_limit as "pauseLimit",
   resume_at as "resumeAt", failure_reason as "failureReason", list_account_id as "listAccountId",
   search_account_id as "searchAccountId", cap_micros as "capMicros", spent_micros as "spentMicros",
   held_micros as "heldMicros", suspect_micros as "suspectMicros", breach_micros as "breachMicros",

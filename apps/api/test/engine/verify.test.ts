@@ -11,7 +11,7 @@ import { type Marketplace, makeMarketplace } from './sandbox-run.ts'
 
 const TABLES =
   'collection_settings, collection_runs, collection_items, sellers, collection_run_categories, ' +
-  'collection_category_products, collection_calls, collection_sightings, collection_events, collection_workers'
+  'collection_category_products, collection_calls, collection_months, collection_sightings, collection_events, collection_workers'
 
 let fresh: FreshDb
 let db: Db
@@ -74,7 +74,7 @@ describe('verify on a run that went well', () => {
       ['I1', 'I2', 'I3', 'I4', 'I5', 'I6', 'I7', 'I8', 'I9', 'I10'].map((invariant) => [invariant, 'ok']),
     )
     const checked = Object.fromEntries(findings.map(({ invariant, checked }) => [invariant, checked]))
-    expect(checked).toMatchObject({ I1: 1, I2: 1, I4: run.settledCalls, I7: run.settledCalls, I10: run.eventSeq })
+    expect(checked).toMatchObject({ I1: 2, I2: 1, I4: run.settledCalls, I7: run.settledCalls, I10: run.eventSeq })
     expect(checked['I5']).toBeGreaterThan(run.totalItems + run.sellerItems)
   })
 
@@ -188,6 +188,8 @@ describe('verify on a broken ledger', () => {
       ITEM_COSTS,
       `update collection_runs set settled_calls = settled_calls - 1, suspect_calls = 1, spent_micros = spent_micros - 5000,
          actual_cost_cents = ceil((spent_micros - 5000) / 10000.0)`,
+      `update collection_months set settled_calls = settled_calls - 1, suspect_calls = 1,
+         spent_micros = spent_micros - 5000, suspect_micros = 5000`,
     ]
     const call = first('collection_calls', `outcome = 'none'`)
     await breakWith(`${suspect} where id = ${call}`, ...follow, 'update collection_runs set suspect_micros = 5000')
@@ -195,6 +197,7 @@ describe('verify on a broken ledger', () => {
     await breakWith(
       `update collection_calls set hold_micros = 4000 where state = 'suspect'`,
       'update collection_runs set suspect_micros = 4000',
+      'update collection_months set suspect_micros = 4000',
     )
     expect(await broken(db, { billing: billing() })).toEqual(['I2', 'I4'])
   })
@@ -361,6 +364,7 @@ describe('verify on broken states', () => {
        select gen_random_uuid(), run_id, gen_random_uuid(), id, gen_random_uuid(), 1, 1, 0, now()
        from collection_items where status = 'processing'`,
       'update collection_runs set held_calls = 1',
+      'update collection_months set held_calls = 1',
     )
     expect(await broken(db)).toEqual([])
     await breakWith(`update collection_calls set epoch = epoch + 1 where state = 'held'`)

@@ -2,12 +2,14 @@
 import type { Command } from 'commander'
 import type { Micros } from '../../base/money.ts'
 import type { Queryable } from '../../db/client.ts'
+import { monthOf } from '../../ledger/month.ts'
 import type { Estimate } from '../../runs/estimate.ts'
 import { type CategoryOfRun, categoriesOfRun, type FailureGroup, failuresOfRun, findRun } from '../../runs/find-run.ts'
 import type { RunSnapshot } from '../../runs/snapshot.ts'
 import { addCommand } from '../add-command.ts'
 import { type Context, withSession } from '../context.ts'
 import { againstEstimate } from '../estimate-words.ts'
+import { monthJson } from '../facts.ts'
 import { count, exactMoney, fullMoment, moneyUp, perNewSeller } from '../format.ts'
 import { actLine, runJson } from '../join-run.ts'
 import { blockOf, tookWords } from '../progress.ts'
@@ -30,7 +32,10 @@ export function addRunShow(group: Command): void {
         await failuresOfRun(db, run.id),
         await estimateOf(db, run.id),
       ]
-      if (context.json) return context.sayJson({ ...runJson(run), categories, failures, estimate })
+      if (context.json) {
+        const month = monthJson(await monthOf(db, run.orgId))
+        return context.sayJson({ ...runJson(run), month, categories, failures, estimate })
+      }
       const [view] = await makeWatcher(db).look([run])
       if (!view) return 0
       for (const line of blockOf(view, Math.max(context.width(), 60), context.paint)) context.say(line)

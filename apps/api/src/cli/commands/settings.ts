@@ -1,21 +1,24 @@
-/** gleaner settings: what a new run starts with. */
+/** gleaner settings: the limits of an organisation, and what a new run starts with. */
 import type { Command } from 'commander'
 import { AppError } from '../../base/errors.ts'
-import { MICROS_PER_CENT, toMicros } from '../../base/money.ts'
+import { MICROS_PER_CENT, type Micros, toMicros } from '../../base/money.ts'
+import { changeOrgSettings } from '../../engine/change-settings.ts'
 import { checkCap } from '../../engine/create.ts'
+import { leftOfMonth, type Month, monthOf } from '../../ledger/month.ts'
 import { checkFilterSettings, type FilterSettings } from '../../matching/filters.ts'
-import { changeSettings, readSettings, type Settings } from '../../runs/settings.ts'
+import { readSettings, type Settings } from '../../runs/settings.ts'
 import { addCommand } from '../add-command.ts'
 import { badInput, type Context, withSession } from '../context.ts'
-import { count, moneyUp, readDollars, readWhole } from '../format.ts'
+import { monthJson } from '../facts.ts'
+import { count, moneyDown, moneyUp, readDollars, readWhole } from '../format.ts'
 
-const KEYS = 'cap, soft, runs, min-percent, max-percent, free-shipping, located-in'
+const KEYS = 'cap, month-cap, soft, runs, min-percent, max-percent, free-shipping, located-in'
 
 /** Adds the command with its `set`. */
 export function addSettings(program: Command): void {
   const group = program
     .command('settings')
-    .description('what a new run starts with: cap, soft mark, runs at once, filters')
+    .description('the limits of an organisation: caps of a run and of a month, soft mark, runs at once, filters')
     .addHelpText(
       'after',
       `
@@ -24,11 +27,16 @@ Settings: ${KEYS}.
 Examples:
   gleaner settings
   gleaner settings set cap=25 soft=80 runs=3
+  gleaner settings set month-cap=200
+  gleaner settings set month-cap=off
   gleaner settings set min-percent=80 max-percent=160 free-shipping=yes located-in=US
   gleaner settings set located-in=anywhere`,
     )
   addCommand(group, (context) =>
-    withSession(context, async ({ db, actor }) => show(context, actor.orgName, await readSettings(db, actor.orgId))),
+    withSession(context, async ({ db, actor }) => {
+      const settings = await readSettings(db, actor.orgId)
+      show(context, actor.orgName, settings, await monthOf(db, actor.orgId))
+    }),
   )
   const set = group.command('set').description('change settings').argument('<key=value...>', KEYS)
   addCommand(set, (context, [pairs]) => {
@@ -40,8 +48,8 @@ Examples:
       const filters = { ...(now.filters as Partial<FilterSettings>), ...change.filters }
       checkFilterSettings(filters)
       const { filters: changed, ...rest } = change
-      const settings = await changeSettings(db, actor.orgId, { ...rest, ...(changed ? { filters } : {}) })
-      show(context, actor.orgName, settings)
+      const settings = await changeOrgSettings(db, actor.orgId, { ...rest, ...(changed ? { filters } : {}) })
+      show(context, actor.orgName, settings, await monthOf(db, actor.orgId))
     })
   })
 }
@@ -51,6 +59,7 @@ type Change = Readonly<{
   budgetCapCents?: number
   softWarningPercent?: number
   maxConcurrentRuns?: number
+  monthCapMicros?: Micros | null
   filters?: Partial<FilterSettings>
 }>
 
@@ -69,6 +78,8 @@ function changeOf({ key, value }: Pair): Change {
   switch (key) {
     case 'cap':
       return { budgetCapCents: readCap(value) }
+    case 'month-cap':
+      return { monthCapMicros: /^(off|none)$/i.test(value) ? null : checked(readDollars(value)) }
     case 'soft':
       return { softWarningPercent: whole(100) }
     case 'runs':
@@ -95,16 +106,23 @@ function readCap(value: string): number {
   })
 }
 
+function checked(cap: Micros): Micros {
+  checkCap(cap)
+  return cap
+}
+
 function readYes(key: string, value: string): boolean {
   if (/^(yes|true|on|1)$/i.test(value)) return true
   if (/^(no|false|off|0)$/i.test(value)) return false
   throw badInput(`"${value}" is not possible for ${key}.`, 'Write yes or no.')
 }
 
-function show(context: Context, orgName: string, settings: Settings): void {
+function show(context: Context, orgName: string, settings: Settings, month: Month): void {
   const filters = checkFilterSettings(settings.filters as Partial<FilterSettings>)
   const cap = toMicros(settings.budgetCapCents * MICROS_PER_CENT)
-  if (context.json) return context.sayJson({ organisation: orgName, ...settings, filters })
+  if (context.json) {
+    return context.sayJson({ organisation: orgName, ...settings, filters, month: monthJson(month) })
+  }
   const { paint, say } = context
   const soft = toMicros(Math.floor((cap * settings.softWarningPercent) / 100))
   const most = toMicros(cap * settings.maxConcurrentRuns)
@@ -112,6 +130,7 @@ function show(context: Context, orgName: string, settings: Settings): void {
     say(`  ${key.padEnd(15)}${value.padEnd(10)} ${paint.dim(meaning)}`)
   say(`${paint.bold(orgName)}: a new run starts with`)
   row('cap', moneyUp(cap), `it stops before it spends more than ${moneyUp(cap)}`)
+  row('month-cap', month.capMicros === null ? 'off' : moneyUp(month.capMicros), monthWords(month))
   row('soft', `${settings.softWarningPercent} %`, `it says so when ${moneyUp(soft)} are used; nothing stops`)
   row('runs', count(settings.maxConcurrentRuns), `at once; together they can spend at most ${moneyUp(most)}`)
   row('min-percent', `${filters.minPercent} %`, 'lowest eBay price, of the Amazon price')
@@ -122,4 +141,11 @@ function show(context: Context, orgName: string, settings: Settings): void {
     filters.freeShipping ? 'only listings with free shipping' : 'paid shipping too',
   )
   row('located-in', filters.locatedIn ?? 'anywhere', 'where the item is')
+}
+
+function monthWords(month: Month): string {
+  const spent = `${moneyUp(month.spentMicros)} is spent this month`
+  const left = leftOfMonth(month)
+  if (left === null) return `for all runs of a calendar month together; ${spent}`
+  return `for all runs of a calendar month together; ${spent}, ${moneyDown(left)} left`
 }

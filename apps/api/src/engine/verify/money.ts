@@ -35,10 +35,68 @@ const MONEY_IS_CALLS: Rule = `
     and r.spent_micros + r.held_micros + r.suspect_micros <> coalesce(c.spent + c.held + c.suspect, 0)
   order by r.number limit 20`
 
-/** I1: what a run has spent, holds and suspects is under its cap, by its own columns and by the rows of its calls. */
+/** Calls of all runs of the organisations concerned, by the month they were held in. */
+const MONTHS = `
+  select r.org_id, date_trunc('month', c.held_at at time zone 'UTC')::date as month,
+    coalesce(sum(c.charge_micros) filter (where c.state = 'settled'), 0)::bigint as spent,
+    coalesce(sum(c.hold_micros) filter (where c.state = 'held'), 0)::bigint as held,
+    coalesce(sum(c.hold_micros) filter (where c.state = 'suspect'), 0)::bigint as suspect,
+    coalesce(sum(greatest(c.charge_micros - c.hold_micros, 0)) filter (where c.state = 'settled'), 0)::bigint as breach,
+    count(*) filter (where c.state = 'held') as held_calls,
+    count(*) filter (where c.state = 'settled') as settled_calls,
+    count(*) filter (where c.state = 'released') as released_calls,
+    count(*) filter (where c.state = 'suspect') as suspect_calls
+  from collection_calls c join collection_runs r on r.id = c.run_id
+  where $1::uuid[] is null or r.org_id in (select org_id from collection_runs where id = any($1))
+  group by 1, 2`
+
+const OF_SCOPE = `($1::uuid[] is null or m.org_id in (select org_id from collection_runs where id = any($1)))`
+
+const MONTH_CAP: Rule = `
+  with calls as (${MONTHS}), used as (
+    select m.*, greatest(m.spent_micros + m.held_micros + m.suspect_micros, c.spent + c.held + c.suspect) + m.deleted_micros as micros,
+      least(m.breach_micros, coalesce(c.breach, 0)) + m.deleted_breach_micros as over
+    from collection_months m left join calls c on c.org_id = m.org_id and c.month = m.month where ${OF_SCOPE}
+  )
+  select null::bigint as run, 'spent + held + suspect of a month' as what,
+    jsonb_build_object('org', org_id, 'month', month) as ids,
+    'at most ' || cap_micros + over as expected, micros::text as found
+  from used where micros > cap_micros + over order by org_id, month limit 20`
+
+const MONTH_CAP_IS_SETTING: Rule = `
+  select null::bigint as run, 'cap of a month against the setting' as what,
+    jsonb_build_object('org', m.org_id, 'month', m.month) as ids,
+    coalesce(s.month_cap_micros::text, 'none') as expected, coalesce(m.cap_micros::text, 'none') as found
+  from collection_months m left join collection_settings s on s.org_id = m.org_id
+  where ${OF_SCOPE} and m.month >= date_trunc('month', now() at time zone 'UTC')::date
+    and m.cap_micros is distinct from s.month_cap_micros
+  order by m.org_id, m.month limit 20`
+
+const MONTH_COUNTERS: Rule = `
+  with calls as (${MONTHS})
+  select null::bigint as run, v.name || ' of a month' as what,
+    jsonb_build_object('org', coalesce(m.org_id, c.org_id), 'month', coalesce(m.month, c.month)) as ids,
+    coalesce(v.counted, 0)::text as expected, coalesce(v.kept::text, 'no row') as found
+  from (select * from collection_months m where ${OF_SCOPE}) m
+  full join calls c on c.org_id = m.org_id and c.month = m.month
+  cross join lateral (values
+    ('spent_micros', m.spent_micros, c.spent), ('held_micros', m.held_micros, c.held),
+    ('suspect_micros', m.suspect_micros, c.suspect), ('breach_micros', m.breach_micros, c.breach),
+    ('held_calls', m.held_calls, c.held_calls), ('settled_calls', m.settled_calls, c.settled_calls),
+    ('released_calls', m.released_calls, c.released_calls), ('suspect_calls', m.suspect_calls, c.suspect_calls)
+  ) v(name, kept, counted)
+  where v.kept is distinct from coalesce(v.counted, 0)
+  order by 3, 2 limit 20`
+
+/**
+ * I1: what a run has spent, holds and suspects is under its cap, and so is what all runs of an organisation have of a
+ * month; by the kept columns and by the rows of the calls.
+ */
 export function checkCap(tx: Queryable, scope: Scope): Promise<Finding> {
-  const counting = `select count(*)::int as checked from collection_runs where $1::uuid[] is null or id = any($1)`
-  return checkRules(tx, 'I1', scope, counting, [CAP, MONEY_IS_CALLS])
+  const counting = `select
+    ((select count(*) from collection_runs where $1::uuid[] is null or id = any($1)) +
+     (select count(*) from collection_months m where ${OF_SCOPE}))::int as checked`
+  return checkRules(tx, 'I1', scope, counting, [CAP, MONEY_IS_CALLS, MONTH_CAP, MONTH_CAP_IS_SETTING])
 }
 
 const COUNTERS: Rule = `
@@ -105,7 +163,8 @@ const ITEM_COSTS: Rule = `
 export function checkCounters(tx: Queryable, scope: Scope): Promise<Finding> {
   const counting = `select
     ((select count(*) from collection_runs where $1::uuid[] is null or id = any($1)) +
+     (select count(*) from collection_months m where ${OF_SCOPE}) +
      (select count(*) from collection_items where $1::uuid[] is null or run_id = any($1)) +
      (select count(*) from collection_calls where $1::uuid[] is null or run_id = any($1)))::int as checked`
-  return checkRules(tx, 'I3', scope, counting, [COUNTERS, ITEM_COSTS])
+  return checkRules(tx, 'I3', scope, counting, [COUNTERS, MONTH_COUNTERS, ITEM_COSTS])
 }

@@ -28,7 +28,7 @@ export type Finding = Readonly<{
 }>
 
 export const TITLES: Readonly<Record<Invariant, string>> = {
-  I1: 'No run has spent, held and suspect money beyond its cap',
+  I1: 'No run, and no month of an organisation, has spent, held and suspect money beyond its cap',
   I2: 'No run was billed beyond its cap by its providers',
   I3: 'Every counter equals the count or sum over its rows',
   I4: 'Every charge a provider billed is one call in the ledger, for the same amount',
