@@ -11,7 +11,8 @@ import { type Marketplace, makeMarketplace } from './sandbox-run.ts'
 
 const TABLES =
   'collection_settings, collection_runs, collection_items, sellers, collection_run_categories, ' +
-  'collection_category_products, collection_calls, collection_months, collection_sightings, collection_events, collection_workers'
+  'collection_category_products, collection_calls, collection_months, collection_sightings, collection_events, collection_workers, ' +
+  'collection_lanes'
 
 let fresh: FreshDb
 let db: Db
