@@ -30,14 +30,6 @@ it('changes a database of your own only when asked to', async () => {
   const set = await place.run('settings', 'set', 'cap=12.50', 'located-in=anywhere')
   expect(set.out).toMatch(/cap +\$12\.50 .*more than \$12\.50/)
   expect((await place.run('settings')).out).toMatch(/located-in +anywhere/)
-  expect(set.out).toMatch(/month-cap +off .*together; \$0\.00 is spent this month/)
-  const capped = await place.run('settings', 'set', 'month-cap=200')
-  expect(capped.out).toMatch(/month-cap +\$200\.00 .*\$0\.00 is spent this month, \$200\.00 left/)
-  expect(await place.json(['settings'])).toMatchObject({
-    monthCapMicros: 200_000_000,
-    month: { capMicros: 200_000_000, spentMicros: 0, leftMicros: 200_000_000 },
-  })
-  expect(await place.json(['settings', 'set', 'month-cap=off'])).toMatchObject({ monthCapMicros: null })
 
   const added = await place.run('accounts', 'add', 'live', '--adapter', 'ebay_browse', '--price', 'ebay.search=0')
   expect(added.out).toMatch(/live +search +ebay\.search free .*not set/)
@@ -45,4 +37,16 @@ it('changes a database of your own only when asked to', async () => {
   expect([wrong.status, wrong.err]).toEqual([2, expect.stringContaining('kinds are ebay.search')])
   const doctor = await place.run('doctor')
   expect([doctor.status, doctor.out]).toEqual([5, expect.stringMatching(/✗ live +The account live has no credentials/)])
+})
+
+it('shows and sets the month cap', async () => {
+  await place.run('migrate')
+  expect((await place.run('settings')).out).toMatch(/month-cap +off .*together; \$0\.00 is spent this month/)
+  const capped = await place.run('settings', 'set', 'month-cap=200')
+  expect(capped.out).toMatch(/month-cap +\$200\.00 .*\$0\.00 is spent this month, \$200\.00 left/)
+  expect(await place.json(['settings'])).toMatchObject({
+    monthCapMicros: 200_000_000,
+    month: { capMicros: 200_000_000, spentMicros: 0, leftMicros: 200_000_000 },
+  })
+  expect(await place.json(['settings', 'set', 'month-cap=off'])).toMatchObject({ monthCapMicros: null })
 })
