@@ -7,6 +7,7 @@ import { type Embedded, openEmbedded } from './db/embedded.ts'
 import { describeTarget } from './db/errors.ts'
 import { assertCurrent, type MigrateOptions, migrate } from './db/migrate.ts'
 import { installQueue } from './queue/install.ts'
+import { askWorkersToLeave } from './queue/workers.ts'
 
 /**
  * What to do about a schema that is behind. The embedded database is nobody else's and is always brought up to date;
@@ -69,7 +70,7 @@ export async function openDeps(options: DepsOptions): Promise<Deps> {
  * Throws as `migrate` does.
  */
 export async function applySchema(owner: Db, options: MigrateOptions = {}): Promise<readonly string[]> {
-  const applied = await migrate(owner, options)
+  const applied = await migrate(owner, { stopWorkers: askWorkersToLeave, ...options })
   await installQueue(owner)
   return applied
 }

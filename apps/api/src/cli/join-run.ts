@@ -6,13 +6,14 @@ import type { Db } from '../db/client.ts'
 import { pauseRun } from '../engine/run-acts.ts'
 import { listRuns } from '../runs/find-run.ts'
 import { leftMicros, type RunSnapshot } from '../runs/snapshot.ts'
-import { startWorker, type Worker } from '../worker/worker.ts'
+import { STOP_TIMEOUT_MS, startWorker, type Worker } from '../worker/worker.ts'
 import type { Context, Session } from './context.ts'
 import { count, counted, exactMoney, moneyUp, perNewSeller } from './format.ts'
 import { listenForInterrupt } from './interrupt.ts'
 import { EXIT } from './print-error.ts'
 import { makeDisplay, tookWords, type View } from './progress.ts'
 import { sandboxForRun } from './sandbox-for-run.ts'
+import { stopSaying, throwIfAsked } from './stop.ts'
 import { drawLast, watchRun } from './watch.ts'
 import { noticesOf, unanswered } from './words.ts'
 
@@ -39,9 +40,10 @@ export async function joinRun(context: Context, session: Session, run: RunSnapsh
   const worker = await startCliWorker(context, db)
   try {
     await sayOthers(context, db, run)
-    await watchRun(db, run.id, display, interrupt.signal)
+    await watchRun(db, run.id, display, AbortSignal.any([interrupt.signal, worker.asked]))
     if (interrupt.signal.aborted) await pauseRun(db, run.id, { reason: 'operator', actorId: actor.userId })
-    await worker.stop()
+    await stopSaying(context, worker, STOP_TIMEOUT_MS)
+    throwIfAsked(worker)
     const view = await drawLast(db, run.id, display)
     if (context.json) context.sayJson(runJson(view.run))
     else sayHowItStands(context, view)

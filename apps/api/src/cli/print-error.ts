@@ -8,7 +8,16 @@ import { type GlobalOptions, makeContext, writeLog } from './context.ts'
 import { makePaint } from './paint.ts'
 
 /** Exit statuses that are no error of the catalogue (docs/cli.md). */
-export const EXIT = { done: 0, unexpected: 1, input: 2, broken: 6, paused: 7, ended: 8, interrupted: 130 } as const
+export const EXIT = {
+  done: 0,
+  unexpected: 1,
+  input: 2,
+  broken: 6,
+  paused: 7,
+  ended: 8,
+  gaveUp: 9,
+  interrupted: 130,
+} as const
 
 /** A command that has said everything itself and ends with this status. */
 export class Exit extends Error {

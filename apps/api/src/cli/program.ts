@@ -13,6 +13,7 @@ import { addSettings } from './commands/settings.ts'
 import { addStart } from './commands/start.ts'
 import { addVerify } from './commands/verify.ts'
 import { addWorker } from './commands/worker.ts'
+import { addWorkers } from './commands/workers.ts'
 import { VERSION } from './join-run.ts'
 import { wantsJson } from './print-error.ts'
 
@@ -26,7 +27,8 @@ First steps:
   gleaner sellers list                      who was found
 
 Exit status: 0 done, 1 fault, 2 wrong input, 3 not found, 4 not possible in this state, 5 database or provider not
-usable, 6 verify found something, 7 the run paused, 8 the run failed or was cancelled, 130 interrupted.
+usable, 6 verify found something, 7 the run paused, 8 the run failed or was cancelled, 9 stopped with calls given up,
+130 interrupted.
 gleaner <command> --help says more. docs/cli.md has all of it.`
 
 /** The program. It throws CommanderError instead of ending the process. */
@@ -67,6 +69,7 @@ export function makeProgram(): Command {
   addAccounts(program)
   program.commandsGroup('Operate:')
   addWorker(program)
+  addWorkers(program)
   addDoctor(program)
   addVerify(program)
   addMigrate(program)

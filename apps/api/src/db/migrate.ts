@@ -16,6 +16,11 @@ export type MigrateOptions = Readonly<{
   waitMs?: number
   /** How long a statement may wait for a lock before the file is tried again, ms. */
   lockTimeoutMs?: number
+  /**
+   * Called before a file that running workers could not bear; resolves when none is left. It may throw to leave the file, and
+   * those after it, unapplied.
+   */
+  stopWorkers?: (target: Queryable, name: string) => Promise<void>
   /** Called after each file, e.g. to log it. */
   onApplied?: (name: string, durationMs: number) => void
 }>
@@ -49,6 +54,7 @@ export async function migrate(db: Db, options: MigrateOptions = {}): Promise<str
     await createHistory(client)
     const pendingFiles = compare(files, await readApplied(client as unknown as Queryable))
     for (const file of pendingFiles) {
+      if (file.stopsWorkers) await options.stopWorkers?.(client as unknown as Queryable, file.name)
       const started = performance.now()
       await applyWithRetry(client, file)
       options.onApplied?.(file.name, performance.now() - started)

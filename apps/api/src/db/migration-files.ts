@@ -13,6 +13,8 @@ export type Migration = Readonly<{
   checksum: string
   /** False when the file carries the marker `-- gleaner: no transaction`. */
   transactional: boolean
+  /** True when the file carries the marker `-- gleaner: stops workers`: running workers must leave before it is applied. */
+  stopsWorkers: boolean
 }>
 
 /** apps/api/migrations of this checkout. */
@@ -22,6 +24,7 @@ export const MIGRATIONS_DIR = join(import.meta.dirname, '..', '..', 'migrations'
 const FIRST_WITHOUT_GAPS = 37
 const NAME = /^(\d{3})_[a-z0-9]+(?:_[a-z0-9]+)*\.sql$/
 const NO_TRANSACTION = /^-- gleaner: no transaction\s*$/m
+const STOPS_WORKERS = /^-- gleaner: stops workers\s*$/m
 
 /**
  * All migrations in `dir`, in order. Throws AppError db.migration_failed for a name that does not fit, a number used
@@ -39,7 +42,8 @@ async function readMigration(dir: string, name: string): Promise<Migration> {
   if (!match) throw refused(`${name} is not named like 038_short_name.sql`)
   const sql = (await readFile(join(dir, name), 'utf8')).replace(/^\uFEFF/, '').replace(/\r\n?/g, '\n')
   const checksum = createHash('sha256').update(sql).digest('hex')
-  return { number: Number(match[1]), name, sql, checksum, transactional: !NO_TRANSACTION.test(sql) }
+  const [transactional, stopsWorkers] = [!NO_TRANSACTION.test(sql), STOPS_WORKERS.test(sql)]
+  return { number: Number(match[1]), name, sql, checksum, transactional, stopsWorkers }
 }
 
 function checkNumbers(migrations: readonly Migration[]): void {

@@ -76,7 +76,7 @@ async function sendSearch(lane: Lane, item: ClaimedItem): Promise<void> {
   lane.inFlight.searches.add(item.callId)
   const sentAt = performance.now()
   const request = requestFor(lane, item)
-  const context = { callId: item.callId, timeoutMs: lane.search.adapter.timeoutMs }
+  const context = { callId: item.callId, timeoutMs: lane.search.adapter.timeoutMs, ...giveUpWith(lane) }
   const answer: SearchAnswer = request.ok
     ? await lane.search.adapter.search(request.value, context).catch(adapterBroke)
     : request.failure
@@ -158,7 +158,7 @@ async function claimListSteps(
 async function sendListStep(lane: Lane, list: NonNullable<Lane['list']>, claimed: ClaimedCategory): Promise<void> {
   lane.inFlight.steps.add(claimed.callId)
   const sentAt = performance.now()
-  const context = { callId: claimed.callId, timeoutMs: LIST_TIMEOUT_MS }
+  const context = { callId: claimed.callId, timeoutMs: LIST_TIMEOUT_MS, ...giveUpWith(lane) }
   const answer: ListAnswer = await list.adapter.fetch(claimed.category, claimed.step, context).catch(adapterBroke)
   lane.inFlight.steps.delete(claimed.callId)
   lane.finished.steps.push({
@@ -172,6 +172,10 @@ async function sendListStep(lane: Lane, list: NonNullable<Lane['list']>, claimed
   })
   lane.bookWake.notify()
   lane.claimWake.notify()
+}
+
+function giveUpWith({ giveUp }: Lane): { signal?: AbortSignal } {
+  return giveUp ? { signal: giveUp } : {}
 }
 
 /** Adapters never throw; if one does, it is a bug of ours, and nobody knows whether the request was sent. */

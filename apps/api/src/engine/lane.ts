@@ -35,6 +35,8 @@ export type LaneOptions = Readonly<{
   /** Null for a product list, which has no products phase. */
   list: LaneAccount<ListAdapter> | null
   log: (message: string, facts?: Record<string, unknown>) => void
+  /** Aborted when the worker has no time left: requests in flight are given up, and booked as that. */
+  giveUp?: AbortSignal
 }>
 
 /** What the loops of one lane share. Only they change it. */

@@ -2,7 +2,7 @@
 import { cleanLine, cutText } from '../base/text.ts'
 import { ebayCharge } from './charges.ts'
 import { type TokenSource, tokenSource } from './ebay-token.ts'
-import { failedStatus, failure, scrub, unanswered } from './failures.ts'
+import { answeredAt, failedStatus, failure, scrub, unanswered } from './failures.ts'
 import { type Exchange, exchange } from './http.ts'
 import { parseJson } from './json.ts'
 import { falseNone, feedbackPermille, type Row, readUsername, recheck } from './recheck.ts'
@@ -203,7 +203,7 @@ function readError(answer: Answered, charge: SearchAnswer['charge'], account: Pr
   const failed = failedStatus(answer.status, answer.headers, charge, message)
   if (!error) return failed
   if (answer.status === 429 && error.errorId === 2001) {
-    return { ...failed, kind: 'quota', code: 'ebay.2001', resetAt: nextPacificMidnight(new Date()) }
+    return { ...failed, kind: 'quota', code: 'ebay.2001', resetAt: nextPacificMidnight(answeredAt(answer.headers)) }
   }
   // A wrong key pair already fails at the token. A token that was minted a moment ago and is refused all the same is eBay's fault.
   const kind = answer.status === 401 && error.errorId === 1001 ? 'fault' : failed.kind

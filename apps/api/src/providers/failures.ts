@@ -52,10 +52,19 @@ function statusKind(status: number): FailureKind {
 }
 
 /**
+ * When the provider answered, by its own clock (the header Date); by ours where it does not tell. The clock of a worker may be
+ * wrong by hours, and moments told to others (when a quota is back) must not be.
+ */
+export function answeredAt(headers: HttpHeaders): Date {
+  const told = Date.parse(headers['date'] ?? '')
+  return Number.isFinite(told) ? new Date(told) : new Date()
+}
+
+/**
  * `Retry-After` as milliseconds from now: seconds or an HTTP date (RFC 9110, 10.2.3), at most a day. Undefined when it is
  * absent or unreadable.
  */
-export function retryAfterMs(headers: HttpHeaders, now = Date.now()): number | undefined {
+export function retryAfterMs(headers: HttpHeaders, now = answeredAt(headers).getTime()): number | undefined {
   const text = headers['retry-after']?.trim()
   if (!text) return undefined
   const seconds = /^\d{1,9}(\.\d{1,3})?$/.test(text) ? Number(text) : (Date.parse(text) - now) / 1000

@@ -5,8 +5,8 @@
 
 import { type Micros, timesMicros } from '../base/money.ts'
 import { keepaCharge, UNKNOWN_CHARGE, withProof } from './charges.ts'
-import { failedStatus, failure, scrub, unanswered } from './failures.ts'
-import { type Exchange, exchange } from './http.ts'
+import { answeredAt, failedStatus, failure, scrub, unanswered } from './failures.ts'
+import { type Exchange, exchange, type HttpHeaders } from './http.ts'
 import { parseJson } from './json.ts'
 import { readProduct } from './keepa-product.ts'
 import { readAsin } from './oxylabs.ts'
@@ -111,7 +111,7 @@ export function readEnvelope(
   const failed = failedStatus(status, headers, charge, told)
   const kind = errorKind(status, envelope)
   const code = type && /^\w{1,40}$/.test(type) ? `keepa.${type}` : failed.code
-  return { ...failed, kind, code, ...(kind === 'quota' ? tokenWait(envelope) : {}) }
+  return { ...failed, kind, code, ...(kind === 'quota' ? tokenWait(envelope, headers) : {}) }
 }
 
 /** A bad key gets an envelope of zeros, with status 200 or 400; an account in order always has a refill rate. */
@@ -123,10 +123,13 @@ function errorKind(status: number, { error, refillRate, tokensLeft }: KeepaEnvel
 }
 
 /** Until a refill lifts the balance above zero: the next one brings `refillRate` tokens, and every minute another does. */
-function tokenWait({ refillIn, refillRate, tokensLeft }: KeepaEnvelope): { retryAfterMs: number; resetAt: Date } {
+function tokenWait(
+  { refillIn, refillRate, tokensLeft }: KeepaEnvelope,
+  headers: HttpHeaders,
+): { retryAfterMs: number; resetAt: Date } {
   const minutes = refillRate && tokensLeft && tokensLeft < 0 ? Math.floor(-tokensLeft / refillRate) : 0
   const waitMs = Math.min(Math.max(Math.ceil(refillIn ?? 60_000), 0) + minutes * 60_000, 86_400_000)
-  return { retryAfterMs: waitMs, resetAt: new Date(Date.now() + waitMs) }
+  return { retryAfterMs: waitMs, resetAt: new Date(answeredAt(headers).getTime() + waitMs) }
 }
 
 function readList({ body, charge, tokens }: Envelope): ListAnswer {

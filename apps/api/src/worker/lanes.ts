@@ -18,6 +18,8 @@ export type LanesOptions = Readonly<{
   deadAfterMs: number
   /** Runs a worker takes part in at a time, at most. */
   maxLanes: number
+  /** Aborted when requests in flight are to be given up. */
+  giveUp: AbortSignal
   /** How long a lane may keep its place while runs wait, ms. */
   sliceMs: number
   log: (message: string, facts?: Record<string, unknown>) => void
@@ -122,7 +124,7 @@ async function work(lanes: Lanes, run: RunSnapshot, running: number, signal: Abo
 async function workOn(lanes: Lanes, run: RunSnapshot, running: number, signal: AbortSignal): Promise<void> {
   try {
     const lane = await openRunLane({ ...lanes, run, share: running })
-    await workRun(lane, signal)
+    await workRun({ ...lane, giveUp: lanes.giveUp }, signal)
   } catch (error) {
     lanes.log('a lane broke', {
       run: run.number,

@@ -33,9 +33,24 @@ export type Worker = Readonly<{
   id: string
   /** Runs this worker takes part in now. */
   lanes: () => number
-  /** Claims nothing more, books what is in flight, and leaves. Resolves when all is booked. */
-  stop: () => Promise<void>
+  /**
+   * Aborted when the worker was asked to leave by way of the database; the reason says why. It takes no new turns then, and
+   * is to be stopped.
+   */
+  asked: AbortSignal
+  /**
+   * Claims nothing more, books what is in flight, and leaves: within `timeoutMs` (30 s unless told), and the few seconds it
+   * takes to book what was given up. Stopping twice is stopping once.
+   */
+  stop: (timeoutMs?: number) => Promise<Stopped>
 }>
+
+/**
+ * How a worker left. `booked`: all it had sent was answered and booked. `gave_up`: the time was up, the requests still in
+ * flight were given up and booked as that, so their money is suspect unless they were surely not sent. `left`: not even that
+ * could be booked in time; others find those calls and make them suspect.
+ */
+export type Stopped = 'booked' | 'gave_up' | 'left'
 
 const BEATS_BEFORE_DEATH = 6
 const LOOK_MS = 250
@@ -45,6 +60,12 @@ const SLICE_MS = 10_000
 /** Silent workers are forgotten after this long. */
 const FORGET_AFTER_DAYS = 7
 const FORGET_EVERY_MS = 60_000
+/** How long a worker may take to leave, ms. */
+export const STOP_TIMEOUT_MS = 30_000
+/** What was given up is booked within this, or not by this worker. */
+const BOOK_GIVEN_UP_MS = 5_000
+/** Saying that it has left is not worth waiting longer for. */
+const FAREWELL_MS = 2_000
 
 type State = Readonly<{
   options: WorkerOptions
@@ -55,6 +76,8 @@ type State = Readonly<{
   heart: Db
   lanes: Lanes
   stopping: AbortController
+  asked: AbortController
+  giveUp: AbortController
 }>
 
 /** Registers a worker and sets it to work. */
@@ -64,48 +87,76 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const name = options.name ?? `${hostname()}:${process.pid}`
   const deadAfterMs = options.deadAfterMs ?? DEAD_AFTER_MS
   const [maxLanes, sliceMs] = [options.maxLanes ?? MAX_LANES, options.sliceMs ?? SLICE_MS]
+  const giveUp = new AbortController()
   const state: State = {
     options,
     id,
     name,
     deadAfterMs,
     heart: await connect(db.url, { name: 'gleaner heart', max: 1, role: 'service_role' }),
-    lanes: makeLanes({ db, env, log, workerId: id, deadAfterMs, maxLanes, sliceMs }),
+    lanes: makeLanes({ db, env, log, workerId: id, deadAfterMs, maxLanes, sliceMs, giveUp: giveUp.signal }),
     stopping: new AbortController(),
+    asked: new AbortController(),
+    giveUp,
   }
-  await beat(state)
+  await beat(state).catch(async (error: unknown) => {
+    await state.heart.close()
+    throw error
+  })
+  const turnsEnd = AbortSignal.any([state.stopping.signal, state.asked.signal])
   let forgotAt = -Infinity
   const loops = [
     every(state, heartbeatMs(state), () => beat(state)),
     every(state, HOUSEKEEPING_MS, () => keepHouse(state)),
     every(state, HOUSEKEEPING_MS, () => giveWay(state.lanes)),
-    every(state, LOOK_MS, () => fillLanes(state.lanes, state.stopping.signal)),
+    every(state, LOOK_MS, () => fillLanes(state.lanes, turnsEnd)),
     every(state, HOUSEKEEPING_MS, async () => {
       if (performance.now() - forgotAt < FORGET_EVERY_MS) return
       forgotAt = performance.now()
       await forgetOld(db, FORGET_AFTER_DAYS)
     }),
   ]
-  let stopped: Promise<void> | undefined
+  let stopped: Promise<Stopped> | undefined
   return {
     id,
     lanes: () => state.lanes.own.size,
-    stop: () => {
-      stopped ??= stopWorker(state, loops)
+    asked: state.asked.signal,
+    stop: (timeoutMs = STOP_TIMEOUT_MS) => {
+      stopped ??= stopWorker(state, loops, timeoutMs)
       return stopped
     },
   }
 }
 
-async function stopWorker(state: State, loops: readonly Promise<void>[]): Promise<void> {
+async function stopWorker(state: State, loops: readonly Promise<void>[], timeoutMs: number): Promise<Stopped> {
   state.stopping.abort()
   // The heart goes on beating until the last call is booked, or others would take our calls for lost.
   const beating = setInterval(() => void beat(state).catch(() => {}), heartbeatMs(state))
-  await Promise.all(loops)
-  await allLeft(state.lanes)
+  const allDone = Promise.all([...loops, allLeft(state.lanes)])
+  const stopped = await leave(state, allDone, timeoutMs)
   clearInterval(beating)
-  await state.options.db.query('update collection_workers set stopped_at = now() where id = $1', [state.id])
-  await state.heart.close()
+  const { db, log } = state.options
+  if (stopped !== 'booked') log('stopped before every call was answered', { stopped })
+  // From here on, held calls of this worker are anybody's to rescue.
+  const farewell = db.query('update collection_workers set stopped_at = now() where id = $1', [state.id])
+  await within(FAREWELL_MS, farewell)
+  await within(FAREWELL_MS, state.heart.close())
+  return stopped
+}
+
+async function leave(state: State, allDone: Promise<unknown>, timeoutMs: number): Promise<Stopped> {
+  if (await within(timeoutMs, allDone)) return 'booked'
+  state.giveUp.abort()
+  return (await within(BOOK_GIVEN_UP_MS, allDone)) ? 'gave_up' : 'left'
+}
+
+/** True when `work` has ended, well or not, within that time. It goes on otherwise. */
+async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
+  const timer = new AbortController()
+  const late = sleep(ms, false, { signal: timer.signal }).catch(() => false)
+  const done = await Promise.race([work.then(() => true).catch(() => true), late])
+  timer.abort()
+  return done
 }
 
 async function every(state: State, pauseMs: number, work: () => Promise<void>): Promise<void> {
@@ -123,11 +174,13 @@ function heartbeatMs(state: State): number {
 
 /** Inserts again what somebody deleted: calls of a worker nobody knows count as lost. */
 async function beat(state: State): Promise<void> {
-  await state.heart.query(
+  const { rows } = await state.heart.query<{ because: string | null }>(
     `insert into collection_workers (id, name, version) values ($1, $2, $3)
-     on conflict (id) do update set heartbeat_at = now()`,
+     on conflict (id) do update set heartbeat_at = now() returning stop_because as because`,
     [state.id, state.name, state.options.version],
   )
+  const because = rows[0]?.because
+  if (because && !state.asked.signal.aborted) state.asked.abort(because)
 }
 
 async function keepHouse(state: State): Promise<void> {

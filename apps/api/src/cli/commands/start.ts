@@ -21,9 +21,10 @@ import { type Display, makeDisplay, type View } from '../progress.ts'
 import { runTable } from '../run-table.ts'
 import { openSandbox } from '../sandbox-for-run.ts'
 import { paceSandbox, type Sandbox } from '../sandbox-process.ts'
+import { addStopTimeout, type StopOptions, stopSaying, stopTimeoutMs, throwIfAsked } from '../stop.ts'
 import { isGoingOn, lookThrough, makeWatcher } from '../watch.ts'
 
-type StartOptions = Readonly<{ firstRun: boolean; once?: boolean }>
+type StartOptions = StopOptions & Readonly<{ firstRun: boolean; once?: boolean }>
 
 const EXAMPLES = `
 Examples:
@@ -43,15 +44,18 @@ export function addStart(program: Command): void {
     .option('--no-first-run', 'no sandbox collection on a database without runs')
     .option('--once', 'end when no run is going on any more')
     .addHelpText('after', EXAMPLES)
-  addCommand(command, (context, [options]) =>
-    withSession(context, (session) => start(context, session, options as StartOptions), {
+  addStopTimeout(command)
+  addCommand(command, (context, [given]) => {
+    const options = given as StartOptions
+    const timeoutMs = stopTimeoutMs(options)
+    return withSession(context, (session) => start(context, session, options, timeoutMs), {
       schema: 'apply',
       name: 'gleaner start',
-    }),
-  )
+    })
+  })
 }
 
-async function start(context: Context, session: Session, options: StartOptions): Promise<number> {
+async function start(context: Context, session: Session, options: StartOptions, timeoutMs: number): Promise<number> {
   const { db } = session
   const display = makeDisplay(context)
   const interrupt = listenForInterrupt(() => {
@@ -69,9 +73,10 @@ async function start(context: Context, session: Session, options: StartOptions):
   try {
     const first = await firstRun(context, session, options, sandbox)
     const firstEnds = (): Promise<void> => paceSandbox(sandbox.origin, { ms: 0, jitterMs: 0 })
-    return await stayUp(context, session, { display, interrupt, worker, first, firstEnds, once: options.once === true })
+    const once = options.once === true
+    return await stayUp(context, session, { display, interrupt, worker, first, firstEnds, once, timeoutMs })
   } finally {
-    await worker.stop()
+    await worker.stop(timeoutMs)
     sandbox.leave()
     interrupt.dispose()
   }
@@ -152,6 +157,7 @@ type Stay = Readonly<{
   /** Called when the first collection has ended. */
   firstEnds: () => Promise<void>
   once: boolean
+  timeoutMs: number
 }>
 
 const LOOK_MS = 250
@@ -162,9 +168,10 @@ async function stayUp(context: Context, session: Session, stay: Stay): Promise<n
   const { display, interrupt, first } = stay
   const watcher = makeWatcher(db)
   const going = new Set<string>()
+  const end = AbortSignal.any([interrupt.signal, stay.worker.asked])
   let status = 0
   let idle = false
-  while (!interrupt.signal.aborted) {
+  while (!end.aborted) {
     const runs = await lookThrough(() => listRuns(db, actor.orgId, { limit: 20 }))
     const views = await lookThrough(() =>
       watcher.look(runs.filter((run) => isGoingOn(run) || going.has(run.id)).reverse()),
@@ -185,11 +192,12 @@ async function stayUp(context: Context, session: Session, stay: Stay): Promise<n
       idle = true
       if (!context.json && !context.quiet) context.say(`\n${context.paint.dim('Waiting for runs. Ctrl-C stops.')}`)
     }
-    await sleep(LOOK_MS, undefined, { signal: interrupt.signal }).catch(() => {})
+    await sleep(LOOK_MS, undefined, { signal: end }).catch(() => {})
   }
-  await stay.worker.stop()
-  await tellLeft(context, session)
-  return 0
+  const stopped = await stopSaying(context, stay.worker, stay.timeoutMs)
+  throwIfAsked(stay.worker)
+  await tellLeft(context, session, stopped === 0)
+  return stopped
 }
 
 function tellEnd(context: Context, view: View, first: RunSnapshot | null): void {
@@ -212,10 +220,10 @@ function tellEnd(context: Context, view: View, first: RunSnapshot | null): void 
 }
 
 /** After Ctrl-C: what stays running, and how it goes on. */
-async function tellLeft(context: Context, { db, actor }: Session): Promise<void> {
+async function tellLeft(context: Context, { db, actor }: Session, booked: boolean): Promise<void> {
   const left = await listRuns(db, actor.orgId, { statuses: ['running'] })
   if (context.json || context.quiet) return
-  context.say(left.length === 0 ? 'Stopped.' : 'Stopped. Everything that was in flight is booked.')
+  context.say(left.length === 0 || !booked ? 'Stopped.' : 'Stopped. Everything that was in flight is booked.')
   for (const run of left) {
     context.say(`Run ${run.number}, ${run.name}, is still running: it goes on with the next worker.`)
   }
