@@ -4,7 +4,7 @@
  *
  *   node bench/evidence.ts               60,000 products, two rounds
  */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { toJson } from '../apps/api/src/base/json.ts'
@@ -49,6 +49,8 @@ const LAYOUTS = {
 } as const
 
 const dataDir = await mkdtemp(join(tmpdir(), 'gleaner-bench-'))
+// As root the server runs as somebody else, who has to reach it.
+await chmod(dataDir, 0o755)
 const embedded = await openEmbedded({ dataDir })
 const db = await connect(embedded.url, { statementTimeoutMs: 0 })
 try {

@@ -3,7 +3,7 @@ import { connect } from '../../apps/api/src/db/client.ts'
 import { workRun } from '../../apps/api/src/engine/work-run.ts'
 import { DEFAULT_FILTERS } from '../../apps/api/src/matching/filters.ts'
 import { runSnapshot } from '../../apps/api/src/runs/snapshot.ts'
-import { instantAdapter } from '../engine-world.ts'
+import { instantAdapter, spreadEarlier } from '../engine-world.ts'
 import { PRICE } from '../support/run.ts'
 import { type Side, settingOf } from './types.ts'
 
@@ -16,7 +16,9 @@ export const engine: Side = {
     const db = await connect(url, { name: 'gleaner bench', role: 'service_role', max: 6 })
     const run = await runSnapshot(db, runId)
     if (!run) throw new Error('the bench run is not there')
-    const adapter = instantAdapter(PRICE)
+    const { from, pastSellers, candidates } = setting
+    const hasPast = from !== undefined && pastSellers !== undefined && candidates !== undefined
+    const adapter = instantAdapter(PRICE, hasPast ? spreadEarlier(from, pastSellers, candidates) : undefined)
     const search = {
       id: accountId,
       name: 'bench',

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Db } from '../../apps/api/src/db/client.ts'
+import { runSnapshot } from '../../apps/api/src/runs/snapshot.ts'
 import { FLOOR_BATCH, floorScript, loadFloorSource } from '../engine-floor.ts'
 import { type BenchRun, checkWork, makeRun, makeWorker, PRICE } from '../support/run.ts'
 import type { Place, Stage } from '../support/stage.ts'
@@ -17,31 +18,50 @@ const STUCK_MS = 60_000
 
 export type Measured = Readonly<{ perSecond: number; cpu: number; rssMb: number }>
 
-/** Products a second of `side`, from its first hold to its last finished job, by the database's clock. */
+/** Measures `side` in a database of its own, on a run of `products` products. */
 export async function measureSide(stage: Stage, side: Side, setting: Setting, products: number): Promise<Measured> {
   const place = await stage.fresh()
+  try {
+    return await measureRun(place, side, setting, await makeRun(place.db, { products }))
+  } finally {
+    await place.close()
+  }
+}
+
+/**
+ * Products a second of `side` on `run`, from its first hold to its last finished job, by the database's clock. With `upTo`
+ * the side is stopped when so many products are booked; what it had in flight is booked, too, but not timed.
+ */
+export async function measureRun(
+  { url, db }: Place,
+  side: Side,
+  setting: Setting,
+  run: BenchRun,
+  upTo: number = run.products,
+): Promise<Measured> {
   const children: ChildProcess[] = []
   try {
-    const run = await makeRun(place.db, { products })
-    const job: Job = { ...run, url: place.url, workerId: await makeWorker(place.db), setting }
-    if (side.enqueue) await enqueue(place.db, side, job)
+    const job: Job = { ...run, url, workerId: await makeWorker(db), setting }
+    if (side.enqueue) await enqueue(db, side, job)
     for (let count = 0; count < setting.processes; count++)
       children.push(begin({ side: side.name, job, enqueue: null }))
     const broken = Promise.race(children.map((child) => once(child, 'exit')))
     const failed = broken.then(() => Promise.reject(new Error(`a process of ${side.name} ended too early`)))
     failed.catch(() => {})
-    const seconds = await Promise.race([untilDone(place.db, side, run), failed])
+    const { done, seconds } = await Promise.race([untilDone(db, side, run.runId, upTo), failed])
     const ended = await Promise.all(children.map(stop))
-    await checkWork(place.db, run)
+    const left = upTo < run.products
+    if (left) await Promise.all(children.map(async (child) => child.exitCode ?? (await once(child, 'exit'))))
+    const processed = left ? ((await runSnapshot(db, run.runId))?.processedItems ?? 0) : run.products
+    await checkWork(db, { ...run, products: processed })
     const sum = (pick: (end: Ended) => number): number => ended.reduce((total, end) => total + pick(end), 0)
     return {
-      perSecond: products / seconds,
+      perSecond: done / seconds,
       cpu: sum((end) => end.cpuSeconds) / seconds,
       rssMb: sum((end) => end.rssMb),
     }
   } finally {
     for (const child of children) child.kill('SIGKILL')
-    await place.close()
   }
 }
 
@@ -81,23 +101,26 @@ async function enqueue(db: Db, side: Side, job: Job): Promise<void> {
   await db.query('checkpoint')
 }
 
-/** Seconds from the first hold until every product is booked and no job is left. */
-async function untilDone(db: Db, side: Side, run: BenchRun): Promise<number> {
+/** Waits until `upTo` products are booked and no job is left. How many were booked then, and the seconds since the first hold. */
+async function untilDone(db: Db, side: Side, runId: string, upTo: number): Promise<{ done: number; seconds: number }> {
   let movedAt = performance.now()
   for (let processed = -1; ; await sleep(LOOK_MS)) {
-    const { rows } = await db.query<{ done: number }>(
-      'select processed_items as done from collection_runs where id = $1',
-      [run.runId],
+    const { rows } = await db.query<{ done: number; now: string }>(
+      'select processed_items as done, clock_timestamp()::text as now from collection_runs where id = $1',
+      [runId],
     )
-    const done = rows[0]?.done ?? 0
-    if (done === run.products && (await jobsLeft(db, side)) === 0) break
+    const { done = 0, now = '' } = rows[0] ?? {}
+    if (done >= upTo && (await jobsLeft(db, side)) === 0) return { done, seconds: await secondsSince(db, runId, now) }
     if (done !== processed) movedAt = performance.now()
     else if (performance.now() - movedAt > STUCK_MS) throw new Error(`${side.name} is stuck at ${done} products`)
     processed = done
   }
+}
+
+async function secondsSince(db: Db, runId: string, now: string): Promise<number> {
   const { rows } = await db.query<{ seconds: number }>(
-    `select extract(epoch from clock_timestamp() - min(held_at))::float8 as seconds from collection_calls where run_id = $1`,
-    [run.runId],
+    `select extract(epoch from $2::timestamptz - min(held_at))::float8 as seconds from collection_calls where run_id = $1`,
+    [runId, now],
   )
   return rows[0]?.seconds ?? Number.NaN
 }

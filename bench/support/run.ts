@@ -4,6 +4,8 @@ import { toMicros } from '../../apps/api/src/base/money.ts'
 import { type Db, withTx } from '../../apps/api/src/db/client.ts'
 import { actorFor } from '../../apps/api/src/engine/bootstrap.ts'
 import { startRun } from '../../apps/api/src/engine/start.ts'
+import { verify } from '../../apps/api/src/engine/verify.ts'
+import { appendEvents } from '../../apps/api/src/events/append.ts'
 import { addProducts } from '../../apps/api/src/runs/items.ts'
 import { type RunSnapshot, runSnapshot } from '../../apps/api/src/runs/snapshot.ts'
 import { NEW_SELLERS } from '../engine-world.ts'
@@ -47,6 +49,7 @@ export async function makeRun(db: Db, input: RunInput): Promise<BenchRun> {
      values ($1, $2, 'bench', 0, $3, '{}', $4, 'product_list', 'sellers', $5)`,
     [runId, orgId, CAP_CENTS, actor.userId, accountId],
   )
+  await withTx(db, (tx) => appendEvents(tx, runId, [{ type: 'run.created' }]))
   const end = (input.from ?? 0) + input.products
   for (let from = input.from ?? 0; from < end; from += 1000) {
     const slice = Array.from({ length: Math.min(1000, end - from) }, (_, k) => product(from + k))
@@ -98,4 +101,13 @@ export async function checkWork(db: Db, { runId, products }: BenchRun): Promise<
   }
   if (run.newSellers < products * NEW_SELLERS) throw new Error(`only ${run.newSellers} new sellers`)
   return run
+}
+
+/** Throws what `gleaner verify` finds broken; with the address of the sandbox, its bill included. For when no worker is up. */
+export async function expectSound(db: Db, sandboxUrl?: string): Promise<void> {
+  const billing = sandboxUrl === undefined ? {} : { billing: { origin: sandboxUrl, exclusive: true } }
+  const broken = (await verify(db, billing)).filter(({ state }) => state === 'broken')
+  if (broken.length === 0) return
+  const told = broken.map(({ invariant, title, examples }) => ({ invariant, title, examples: examples.slice(0, 3) }))
+  throw new Error(`verify found ${JSON.stringify(told, null, 1)}`)
 }

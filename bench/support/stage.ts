@@ -1,5 +1,5 @@
 /** The stage of a benchmark: an embedded PostgreSQL in a directory of its own, gone when the benchmark is over. */
-import { appendFile, mkdtemp, rm } from 'node:fs/promises'
+import { appendFile, chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, type Db } from '../../apps/api/src/db/client.ts'
@@ -7,6 +7,8 @@ import { type Embedded, openEmbedded } from '../../apps/api/src/db/embedded.ts'
 import { migrate } from '../../apps/api/src/db/migrate.ts'
 
 export type Place = Readonly<{
+  /** Of the database, for `fresh`. */
+  name: string
   url: string
   /** Connected as the superuser; its statements have no time limit. */
   db: Db
@@ -17,8 +19,11 @@ export type Place = Readonly<{
 export type Stage = Readonly<{
   /** Connected as the superuser to the maintenance database. */
   admin: Db
-  /** A migrated database of its own, empty, so that nothing measured before is in its tables. */
-  fresh: () => Promise<Place>
+  /**
+   * A migrated database of its own, empty, so that nothing measured before is in its tables; or a copy of the one named,
+   * to which nobody may be connected.
+   */
+  fresh: (from?: string) => Promise<Place>
   /** To be called with whatever must end before the server is stopped; called also when the benchmark is interrupted. */
   atEnd: (end: () => Promise<void>) => void
 }>
@@ -36,6 +41,8 @@ const TEMPLATE = 'bench_template'
  */
 export async function onStage(work: (stage: Stage) => Promise<void>, options: StageOptions = {}): Promise<void> {
   const dataDir = await mkdtemp(join(tmpdir(), 'gleaner-bench-'))
+  // As root the server runs as somebody else, who has to reach it.
+  await chmod(dataDir, 0o755)
   const ends: (() => Promise<void>)[] = []
   let embedded: Embedded | undefined
   let closing: Promise<void> | undefined
@@ -58,8 +65,9 @@ export async function onStage(work: (stage: Stage) => Promise<void>, options: St
 
 async function clear(dataDir: string, ends: readonly (() => Promise<void>)[], embedded: () => Embedded | undefined) {
   for (const end of ends.toReversed()) await end().catch((error: unknown) => console.error(error))
-  await embedded()?.close()
-  await rm(dataDir, { recursive: true, force: true })
+  const server = embedded()
+  await server?.close()
+  for (const dir of [dataDir, server?.dataDir]) if (dir) await rm(dir, { recursive: true, force: true })
 }
 
 /** Settings such as preloaded libraries count from the next start on. */
@@ -80,16 +88,16 @@ async function makeStage(embedded: Embedded, ends: (() => Promise<void>)[]): Pro
   await migrate(template)
   await template.close()
   let made = 0
-  const fresh = async (): Promise<Place> => {
+  const fresh = async (from: string = TEMPLATE): Promise<Place> => {
     const name = `bench_${++made}`
-    await admin.query(`create database ${name} template ${TEMPLATE} strategy file_copy`)
+    await admin.query(`create database ${name} template ${from} strategy file_copy`)
     const url = urlOf(embedded, name)
     const db = await connect(url, { statementTimeoutMs: 0, name: 'gleaner bench' })
     const close = async (): Promise<void> => {
       await db.close()
       await admin.query(`drop database if exists ${name} with (force)`)
     }
-    return { url, db, close }
+    return { name, url, db, close }
   }
   return { admin, fresh, atEnd: (end) => void ends.push(end) }
 }
