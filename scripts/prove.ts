@@ -2,10 +2,13 @@
  * `npm run prove -- <proof>`: the proofs of the suite, as long as you like. Each takes its amount and its seed, tells how far
  * it is, ends with one line that says what was done, and with status 1 and a command to repeat it when something broke.
  */
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { inspect } from 'node:util'
 import { Command, InvalidArgumentError } from 'commander'
 import { databaseRound, FAULTS_A_ROUND } from '../apps/api/test/proofs/database.ts'
 import { KILLS_A_ROUND, killRound } from '../apps/api/test/proofs/kills.ts'
+import { modelRound, SEQUENCES_A_ROUND } from '../apps/api/test/proofs/model.ts'
 import { type Done, inRound, type Round, someSeed, sum } from '../apps/api/test/proofs/round.ts'
 import { ZOMBIES_A_ROUND, zombieRound } from '../apps/api/test/proofs/zombies.ts'
 import { makePostgresDir } from '../apps/api/test/support/postgres.ts'
@@ -16,53 +19,104 @@ const number = (text: string): number => {
   return value
 }
 
+type Options = Readonly<{
+  seed: number
+  quiet: boolean
+  processes: number
+  /** Of a process that another one started: it does every so many-th round, beginning with this one. */
+  part: number | null
+}>
+
+type Amount = Readonly<{ flag: string; about: string; usual: number; processes?: number }>
+type Plan = Readonly<{ rounds: Iterable<Round>; replay: string }>
+
 const program = new Command('prove').description('Proofs of what Gleaner promises, in any length.')
 
-/** A command that runs rounds on a PostgreSQL of its own. `more` = false when enough was done. */
-function proof(
-  name: string,
-  about: string,
-  amount: Readonly<{ flag: string; about: string; usual: number }>,
-  plan: (amount: number) => Readonly<{ rounds: Iterable<Round>; replay: string }>,
-): void {
+/** A command that runs rounds on a PostgreSQL of its own. */
+function proof(name: string, about: string, amount: Amount, plan: (amount: number) => Plan): void {
   program
     .command(name)
     .description(about)
     .option(`--${amount.flag} <number>`, amount.about, number, amount.usual)
     .option('--seed <number>', 'seed of the first round; the next ones count on from it', number)
+    .option('--processes <number>', 'rounds at the same time', number, amount.processes ?? 1)
     .option('--quiet', 'only the last line')
-    .action(async (options: Record<string, unknown>) => {
-      const first = (options['seed'] as number | undefined) ?? someSeed()
-      const { rounds, replay } = plan(options[amount.flag] as number)
-      await onItsOwnServer(() => runRounds(name, rounds, replay, first, options['quiet'] === true))
+    .action(async (given: Record<string, unknown>) => {
+      const options: Options = {
+        seed: (given['seed'] as number | undefined) ?? someSeed(),
+        quiet: given['quiet'] === true,
+        processes: given['processes'] as number,
+        part: process.env['GLEANER_PROVE_PART'] ? Number(process.env['GLEANER_PROVE_PART']) : null,
+      }
+      const planned = plan(given[amount.flag] as number)
+      if (options.part !== null) {
+        await runPart(name, planned, options)
+        return
+      }
+      await onItsOwnServer(async () => {
+        const started = performance.now()
+        const many = options.processes > 1
+        const done = many ? await runApart(options) : await runRounds(name, planned, options)
+        summarise(name, done, options.seed, (performance.now() - started) / 1_000)
+      })
     })
 }
 
-async function runRounds(
-  name: string,
-  rounds: Iterable<Round>,
-  replay: string,
-  firstSeed: number,
-  quiet: boolean,
-): Promise<void> {
+async function runRounds(name: string, { rounds, replay }: Plan, options: Options): Promise<Done> {
   const started = performance.now()
   let done: Done = { checks: 0 }
-  let seed = firstSeed
-  const say = (line: string): void => {
-    if (!quiet) console.log(line)
-  }
+  let index = -1
   for (const round of rounds) {
-    say(`round ${seed - firstSeed + 1}, seed ${seed}`)
-    done = sum(done, await inRound(round, seed, `${name} ${replay}`, (line) => say(`  ${line}`)))
-    seed += 1
+    index += 1
+    if (options.part !== null && index % options.processes !== options.part) continue
+    const seed = options.seed + index
+    const say = (line: string): void => {
+      const seconds = ((performance.now() - started) / 1_000).toFixed(0)
+      if (!options.quiet) console.log(`[${seconds} s, seed ${seed}] ${line}`)
+    }
+    const one = await inRound(round, seed, `${name} ${replay}`, say)
+    done = sum(done, one)
+    say(`round ${index + 1}: ${facts(one)}`)
   }
-  const seconds = (performance.now() - started) / 1_000
-  const { checks, ...what } = done
-  const facts = Object.entries(what).map(([word, count]) => `${count.toLocaleString('en')} ${word}`)
-  console.log(
-    `${name}: ${facts.join(', ')}; ${checks.toLocaleString('en')} checks of I1 to I10, 0 broken; ` +
-      `seeds ${firstSeed} to ${seed - 1}; ${seconds.toFixed(0)} s`,
-  )
+  return done
+}
+
+/** Rounds in several processes, which share the server; with what they have done together. */
+async function runApart({ processes, seed }: Options): Promise<Done> {
+  const parts = Array.from({ length: processes }, async (_, part) => {
+    const child = fork(process.argv[1] ?? '', [...process.argv.slice(2), '--seed', String(seed)], {
+      env: { ...process.env, GLEANER_PROVE_PART: String(part) },
+    })
+    let done: Done | null = null
+    child.on('message', (message) => {
+      done = message as Done
+    })
+    const [code] = (await once(child, 'exit')) as [number | null]
+    if (code !== 0 || !done) throw new Error('a process of this proof found something broken, see above')
+    return done as Done
+  })
+  const ends = await Promise.allSettled(parts)
+  const failed = ends.find((end) => end.status === 'rejected')
+  if (failed) throw failed.reason
+  return ends.reduce<Done>((all, end) => (end.status === 'fulfilled' ? sum(all, end.value) : all), { checks: 0 })
+}
+
+async function runPart(name: string, plan: Plan, options: Options): Promise<void> {
+  try {
+    process.send?.(await runRounds(name, plan, options))
+  } catch (error) {
+    console.error(inspect(error, { depth: 8 }))
+    process.exitCode = 1
+  }
+}
+
+function facts({ checks, ...what }: Done): string {
+  const done = Object.entries(what).map(([word, count]) => `${count.toLocaleString('en')} ${word}`)
+  return `${done.join(', ')}; ${checks.toLocaleString('en')} checks of all invariants`
+}
+
+function summarise(name: string, done: Done, seed: number, seconds: number): void {
+  console.log(`${name}: ${facts(done)}, 0 broken; first seed ${seed}; ${seconds.toFixed(0)} s`)
 }
 
 /** A PostgreSQL with the settings of production in a directory of its own, removed at the end, whatever the end. */
@@ -94,6 +148,16 @@ function* untilOver(minutes: number, round: Round): Generator<Round> {
 }
 
 proof(
+  'model',
+  'Random acts compared with a plain model of what is promised, everything checked after every one.',
+  { flag: 'runs', about: 'sequences of acts', usual: 10_000, processes: 2 },
+  (runs) => ({
+    rounds: inRounds(runs, SEQUENCES_A_ROUND, (size) => (seed) => modelRound(seed, size)),
+    replay: `--processes 1 --runs ${Math.min(runs, SEQUENCES_A_ROUND)}`,
+  }),
+)
+
+proof(
   'kills',
   'Workers killed at every named point of the flow and at random; the bill of the sandbox is the truth.',
   { flag: 'count', about: 'kills', usual: 300 },
@@ -119,7 +183,7 @@ proof(
   { flag: 'minutes', about: 'how long to go on', usual: 60 },
   (minutes) => ({
     rounds: untilOver(minutes, (seed, say) => databaseRound(seed, FAULTS_A_ROUND, say)),
-    replay: '--minutes 0.1',
+    replay: '--minutes 0',
   }),
 )
 

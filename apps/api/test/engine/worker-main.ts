@@ -6,7 +6,7 @@ import { type Fate, meet } from './fate.ts'
 const fate = process.env['GLEANER_FATE']
 if (fate) meet(JSON.parse(fate) as Fate)
 
-const db = await connect(process.env['DATABASE_URL'] ?? '', { name: 'gleaner worker' })
+const db = await connect(process.env['DATABASE_URL'] ?? '', { name: 'gleaner worker', role: 'service_role' })
 const worker = await startWorker({
   db,
   env: {},

@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { connect, type Db } from '../../src/db/client.ts'
 import { openEmbedded } from '../../src/db/embedded.ts'
 import { preparePlace } from '../../src/db/embedded-place.ts'
-import { migrate } from '../../src/db/migrate.ts'
+import { applySchema } from '../../src/deps.ts'
 import type { FreshDb } from '../support/db.ts'
 import { makePostgresDir, packageFromEnvironment } from '../support/postgres.ts'
 
@@ -21,7 +21,7 @@ export async function ownServer(): Promise<OwnServer> {
   const options = { dataDir: dir, ...packageFromEnvironment() }
   const embedded = await openEmbedded(options)
   const pools: Db[] = [await connect(embedded.url)]
-  await migrate(pools[0] as Db)
+  await applySchema(pools[0] as Db)
   const { binaries, data, user } = preparePlace(options)
   return {
     fresh: {
