@@ -24,7 +24,6 @@ export const engine: Side = {
       name: 'bench',
       adapter,
       maxInFlight: settingOf(setting, 'inFlight'),
-      maxPerSecond: null,
     }
     const stop = new AbortController()
     const working = workRun(

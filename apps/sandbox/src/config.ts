@@ -22,6 +22,8 @@ export const ConfigSchema = z.strictObject({
       /** Real accounts have 5,000. */
       dailyQuota: z.int().min(0).default(1_000_000),
       tokenLifeS: z.int().min(1).default(7200),
+      /** Searches and items in any second, counted from each one back; more are refused with 429 and counted as passed. */
+      ratePerSecond: z.int().min(1).default(1_000_000),
       /** Real accounts have 1,000 mints a day. */
       mintLimit: z.int().min(1).default(1_000_000),
     })

@@ -42,8 +42,8 @@ export const CatalogueRowSchema = z.object({
 const ROUTES: Readonly<Record<string, Route>> = {
   'GET /sandbox/health': ({ startedMs, world }) =>
     json(200, { status: 'ok', pid: process.pid, upMs: Date.now() - startedMs, seed: world.seed }),
-  'GET /sandbox/stats': ({ stats, waiting, world }) =>
-    json(200, { ...stats.report(), held: waiting.held(), world: world.counts() }),
+  'GET /sandbox/stats': ({ stats, waiting, world, ebay }) =>
+    json(200, { ...stats.report(), held: waiting.held(), rate: { ebay: ebay.rate.report() }, world: world.counts() }),
   'GET /sandbox/prices': ({ config }) => json(200, config.prices),
   'GET /sandbox/billing': billing,
   'GET /sandbox/billing/summary': ({ billing }) => json(200, billing.summary()),
@@ -133,10 +133,12 @@ function quota({ config, ebay, counters }: Sandbox, { body }: Request): Reply {
     .strictObject({
       ebayDailyQuota: z.int().min(0).optional(),
       ebayUsed: z.int().min(0).optional(),
+      ebayPerSecond: z.int().min(1).optional(),
       keepaTokens: z.int().optional(),
     })
     .parse(body())
   if (wanted.ebayDailyQuota !== undefined) config.ebay.dailyQuota = wanted.ebayDailyQuota
+  if (wanted.ebayPerSecond !== undefined) config.ebay.ratePerSecond = wanted.ebayPerSecond
   if (wanted.ebayUsed !== undefined) ebay.quota.set(wanted.ebayUsed)
   if (wanted.keepaTokens !== undefined) {
     counters.values.keepaTokens = wanted.keepaTokens

@@ -26,6 +26,8 @@ export type Reply = Readonly<{
 
 export type Provider = Readonly<{
   name: 'ebay' | 'oxylabs' | 'keepa'
+  /** Counts an arrival at `atMs` (performance.now); false when the provider's rate refuses it. */
+  arrive?: (operation: string, atMs: number) => boolean
   operationOf: (ask: Pick<Ask, 'method' | 'path' | 'body'>) => string
   answer: (ask: Ask, operation: string) => Reply
   /** The answer to a request that is refused by a fault. */

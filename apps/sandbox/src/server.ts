@@ -9,7 +9,7 @@ import { control, type Sandbox } from './control.ts'
 import { openCounters } from './counters.ts'
 import { createEbay } from './ebay/ebay.ts'
 import { type Ask, json, type Provider, type Reply } from './exchange.ts'
-import { createFaultDesk, type FaultKind } from './faults.ts'
+import { createFaultDesk, type FaultKind, FaultRuleSchema } from './faults.ts'
 import { createGuests } from './guests.ts'
 import { createKeepa } from './keepa/keepa.ts'
 import { lockDirectory } from './lock.ts'
@@ -37,6 +37,9 @@ export type SandboxOptions = Readonly<{
 }>
 
 export type RunningSandbox = Readonly<{ url: string; port: number; close: () => Promise<void> }>
+
+/** What a request beyond the provider's rate is told. */
+const TOO_FAST = FaultRuleSchema.parse({ provider: '*', kind: 'throttled' })
 
 /** Refused for free, in the order in which they take precedence. */
 const REFUSALS: readonly FaultKind[] = [
@@ -138,6 +141,7 @@ async function serve(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
+  const arrivedMs = performance.now()
   const url = request.url ?? '/'
   const mark = url.indexOf('?')
   const path = mark < 0 ? url : url.slice(0, mark)
@@ -158,7 +162,7 @@ async function serve(
       headers: request.headers,
       body,
     }
-    await exchange(sandbox, provider, place, `http://${request.headers.host}/${prefix}`, response)
+    await exchange(sandbox, provider, place, `http://${request.headers.host}/${prefix}`, response, arrivedMs)
   } finally {
     leave()
   }
@@ -174,11 +178,16 @@ async function exchange(
   place: Omit<Ask, 'hits' | 'origin'>,
   origin: string,
   response: ServerResponse,
+  arrivedMs: number,
 ): Promise<void> {
   const { waiting, faults, config } = sandbox
   const operation = provider.operationOf(place)
   const hits = faults.decide(provider.name, operation, () => searchable(place))
   const ask: Ask = { ...place, origin, hits }
+  if (provider.arrive && !provider.arrive(operation, arrivedMs)) {
+    sandbox.stats.count(provider.name, operation, 'refused')
+    return send(response, provider.refuse('throttled', TOO_FAST, ask, operation))
+  }
   if (hits.has('reset_before')) return reset(response)
   const hang = hits.get('hang')
   if (hang && !(await waiting.hold(response, hang.ms))) return

@@ -14,12 +14,14 @@ export type Account = Readonly<{
   sandbox: boolean
   maxInFlight: number
   maxPerSecond: number | null
+  /** Calls a day, at most; null = no limit. */
+  callsPerDay: number | null
   prices: PriceList
 }>
 
 const SELECT_ACCOUNTS = `
   select a.id, a.name, a.adapter, a.base_url as "baseUrl", a.sandbox, a.max_in_flight as "maxInFlight",
-    a.max_per_second as "maxPerSecond",
+    a.max_per_second as "maxPerSecond", a.calls_per_day as "callsPerDay",
     coalesce((select jsonb_object_agg(p.kind, p.price_micros) from provider_prices p where p.account_id = a.id), '{}')
       as prices
   from provider_accounts a`
@@ -54,19 +56,25 @@ export type AccountInput = Readonly<{
   sandbox: boolean
   maxInFlight?: number
   maxPerSecond?: number | null
+  /** eBay's free allowance when left out for a new eBay account that is not the sandbox's. */
+  callsPerDay?: number | null
   /** Prices to set, micro-dollars a unit; kinds left out keep the price they have. */
   prices?: PriceList
 }>
+
+/** eBay's free allowance (providers: Browse, all methods but getItems). */
+const EBAY_CALLS_PER_DAY = 5_000
 
 /** Adds the account, or changes the one of this name to be so. Returns it. */
 export async function saveAccount(db: Queryable, input: AccountInput): Promise<Account> {
   const { rows } = await db.query<{ id: string }>(
     `with saved as (
-       insert into provider_accounts (name, adapter, base_url, sandbox, max_in_flight, max_per_second)
-       values ($1, $2, $3, $4, coalesce($5, 50), $6)
+       insert into provider_accounts (name, adapter, base_url, sandbox, max_in_flight, max_per_second, calls_per_day)
+       values ($1, $2, $3, $4, coalesce($5, 50), $6, coalesce($8::int, $9::int))
        on conflict (name) do update set adapter = excluded.adapter, base_url = excluded.base_url,
          sandbox = excluded.sandbox, max_in_flight = coalesce($5, provider_accounts.max_in_flight),
-         max_per_second = coalesce($6, provider_accounts.max_per_second)
+         max_per_second = coalesce($6, provider_accounts.max_per_second),
+         calls_per_day = coalesce($8::int, provider_accounts.calls_per_day)
        returning id
      ), priced as (
        insert into provider_prices (account_id, kind, price_micros)
@@ -82,6 +90,8 @@ export async function saveAccount(db: Queryable, input: AccountInput): Promise<A
       input.maxInFlight ?? null,
       input.maxPerSecond ?? null,
       toJson(Object.entries(input.prices ?? {}).map(([kind, micros]) => ({ kind, micros }))),
+      input.callsPerDay ?? null,
+      input.adapter === 'ebay_browse' && !input.sandbox ? EBAY_CALLS_PER_DAY : null,
     ],
   )
   return accountById(db, rows[0]?.id ?? '')

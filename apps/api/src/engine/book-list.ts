@@ -37,7 +37,7 @@ export async function bookListStep(
   const { answer } = finished
   const consequence = answer.ok
     ? consequenceOfAnswer(answer.charge, answer.products.length > 0 ? 'found' : 'none')
-    : consequenceOfFailure(answer, finished.attempt, new Date(), Math.random())
+    : consequenceOfFailure(answer, finished.attempt, Math.random())
 
   const events: NewEvent[] = []
   if (await lockEffectiveCategory(tx, finished.categoryId, finished.epoch)) {

@@ -106,7 +106,7 @@ export async function bookSearches(
 function judge(search: FinishedSearch): Judged {
   const { answer } = search
   if (!answer.ok) {
-    const consequence = consequenceOfFailure(answer, search.attempt, new Date(), Math.random())
+    const consequence = consequenceOfFailure(answer, search.attempt, Math.random())
     return { search, consequence, listings: [] }
   }
   const outcome = answer.listings.length > 0 ? 'found' : 'none'

@@ -8,7 +8,7 @@ import { mayClimb } from './claim.ts'
 import type { RunFate } from './consequences.ts'
 import { hasUnbooked, type Lane, throughOutages } from './lane.ts'
 import { dropBatch, pickBatch } from './pick-batch.ts'
-import { failRun, pauseRun } from './run-acts.ts'
+import { failRun, type Pause, pauseRun } from './run-acts.ts'
 
 const WAIT_MS = 1_000
 
@@ -32,10 +32,9 @@ export async function bookingLoop(lane: Lane): Promise<void> {
 
 async function bookStep(lane: Lane, step: FinishedStep): Promise<void> {
   lane.booking.add(step.callId)
-  countMisses(lane, [step])
   try {
     const booked = await bookOneStep(lane, step)
-    if (booked) await act(lane, booked, 'list')
+    if (booked) await act(lane, booked)
   } finally {
     lane.booking.delete(step.callId)
     wakeOthers(lane)
@@ -57,9 +56,8 @@ async function bookOneStep(lane: Lane, step: FinishedStep): Promise<Booked | nul
 async function bookBatch(lane: Lane): Promise<boolean> {
   const batch = pickBatch(lane)
   if (batch.searches.length === 0) return false
-  countMisses(lane, batch.searches)
   try {
-    for (const booked of await bookWhole(lane, batch.searches)) await act(lane, booked, 'search')
+    for (const booked of await bookWhole(lane, batch.searches)) await act(lane, booked)
   } finally {
     dropBatch(lane, batch)
     wakeOthers(lane)
@@ -71,14 +69,6 @@ async function bookBatch(lane: Lane): Promise<boolean> {
 function wakeOthers(lane: Lane): void {
   lane.claimWake.notify()
   lane.bookWake.notify()
-}
-
-/** Counts calls in a row that ended without an answer through the provider's or the network's fault. */
-function countMisses(lane: Lane, calls: readonly (FinishedSearch | FinishedStep)[]): void {
-  for (const { answer } of calls) {
-    if (answer.ok) lane.misses = 0
-    else if (answer.kind === 'fault' || answer.kind === 'unreachable' || answer.kind === 'lost') lane.misses += 1
-  }
 }
 
 /**
@@ -113,42 +103,27 @@ function unstorable<Finished extends FinishedSearch | FinishedStep>(finished: Fi
   return { ...finished, answer: { ok: false, kind: 'drift', charge, code: 'unstorable', message } }
 }
 
-/** So many calls in a row without an answer, and the provider is in trouble: pause rather than burn attempts. */
-const MISSES_MOST = 10
-const PROBE_AFTER_MS = 60_000
-
 /** Carries out what the outcomes of a booking mean for the run. */
-async function act(lane: Lane, booked: Booked, side: 'search' | 'list'): Promise<void> {
+async function act(lane: Lane, booked: Booked): Promise<void> {
   const before = lane.run
   lane.run = booked.run
-  for (const fate of booked.fates) {
-    if (fate.kind === 'wait') {
-      lane.waitUntil[side] = Math.max(lane.waitUntil[side], performance.now() + fate.delayMs)
-    }
-  }
   if (booked.run.status !== 'running') return
-  const stop = stopOf(lane, before, booked)
+  const stop = stopOf(before, booked)
   if (!stop) return
   await throughOutages(lane, async () => {
     if (stop.kind === 'fail') await failRun(lane.db, lane.run.id, stop.reason)
     else await pauseRun(lane.db, lane.run.id, stop)
   })
-  lane.misses = 0
   lane.closing = true
 }
 
-type Stop = Extract<RunFate, { kind: 'fail' }> | (Parameters<typeof pauseRun>[2] & { kind: 'pause' })
+type Stop = Extract<RunFate, { kind: 'fail' }> | (Pause & { kind: 'pause' })
 
-function stopOf(lane: Lane, before: RunSnapshot, booked: Booked): Stop | null {
-  const asked = booked.fates.find((fate) => fate.kind === 'fail') ?? booked.fates.find((fate) => fate.kind === 'pause')
-  if (asked) return asked
-  const { run } = booked
-  if (run.breachMicros > before.breachMicros) {
-    const over = run.breachMicros - before.breachMicros
-    const note = `The provider charged ${over} micro-dollars more than its listed price.`
-    return { kind: 'pause', reason: 'provider', resumeAt: null, note }
-  }
-  if (lane.misses < MISSES_MOST) return null
-  const note = `${lane.misses} calls in a row came back without an answer.`
-  return { kind: 'pause', reason: 'provider', resumeAt: new Date(Date.now() + PROBE_AFTER_MS), note }
+function stopOf(before: RunSnapshot, booked: Booked): Stop | null {
+  const failed = booked.fates.find((fate) => fate.kind === 'fail')
+  if (failed) return failed
+  const over = booked.run.breachMicros - before.breachMicros
+  if (over <= 0) return null
+  const note = `The provider charged ${over} micro-dollars more than its listed price.`
+  return { kind: 'pause', reason: 'provider', resumeAt: null, note }
 }

@@ -1,19 +1,23 @@
 /** The claiming loop of a lane: takes what can be sent now, holds the money for it, and sends it. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../base/errors.ts'
 import { newId } from '../base/ids.ts'
 import { timesMicros } from '../base/money.ts'
 import { type Tx, withTxRetry } from '../db/client.ts'
+import { takeSlot } from '../governor/store.ts'
 import { releaseUnsent } from '../ledger/book.ts'
 import {
   type ClaimedCategory,
   type ClaimedItem,
   claimCategories,
   claimItems,
+  type Slice,
   waitingCategories,
 } from '../ledger/claim.ts'
 import { buildFilters } from '../matching/filters.ts'
 import type { Failure, ListAnswer, SearchAnswer, SearchRequest } from '../providers/types.ts'
-import { adaptWindow, hasUnbooked, type Lane, throughOutages } from './lane.ts'
+import { hasUnbooked, type Lane, type LaneAccount, type Side, throughOutages } from './lane.ts'
+import { pauseIfBarred } from './pause-if-barred.ts'
 import { settleIdleRun } from './settle-idle-run.ts'
 
 /** One claim takes at most this many products, so that its transaction stays short. */
@@ -25,17 +29,27 @@ const LEASE_MARGIN_MS = 30_000
 const LIST_TIMEOUT_MS = 180_000
 /** How long an idle lane waits before it looks again: other workers and operators change the run meanwhile. */
 const IDLE_MS = 200
-/** The same where a rate is kept: tokens come back in between, and none tells of it. */
-const PACED_MS = 20
+/** A call that would leave later than this after its moment takes a new one, ms: late calls bunch with those behind them. */
+const LATE_MOST_MS = 8
+/** So often at most: on a machine this busy a call goes out late rather than never. */
+const NEW_SLOTS_MOST = 5
 
 /** Claims and sends until the lane closes. */
 export async function claimingLoop(lane: Lane): Promise<void> {
   while (!lane.closing) {
     if ((await takeWork(lane)) > 0) continue
-    if (!hasUnbooked(lane)) await settleIdleRun(lane)
-    if (!lane.closing) await lane.claimWake.wait(lane.search.maxPerSecond === null ? IDLE_MS : PACED_MS)
+    await pauseIfBarred(lane)
+    if (!lane.closing && !hasUnbooked(lane)) await settleIdleRun(lane)
+    if (!lane.closing) await lane.claimWake.wait(idleMs(lane))
   }
   lane.bookWake.notify()
+}
+
+/** Until the governor is worth asking again, when it said so; else until others may have changed the run. */
+function idleMs(lane: Lane): number {
+  const now = performance.now()
+  const waits = [lane.askAt.search - now, lane.askAt.list - now].filter((ms) => ms > 0)
+  return Math.max(1, Math.min(IDLE_MS, ...waits))
 }
 
 /** Claims and sends what can be sent now. Returns how many calls that were. */
@@ -52,13 +66,8 @@ async function takeSearches(lane: Lane): Promise<number> {
   const { search, inFlight, finished, booking } = lane
   // Finished calls that wait for their booking hold slots too, or a slow database would be buried in answers.
   const unbooked = finished.searches.length + booking.size
-  const free = Math.min(
-    lane.window - inFlight.searches.size,
-    2 * search.maxInFlight - unbooked,
-    lane.pace.search.available(),
-    SLICE_MOST,
-  )
-  if (free <= 0 || performance.now() < lane.waitUntil.search || lane.run.pendingItems === 0) return 0
+  const free = Math.min(search.maxInFlight - inFlight.searches.size, 2 * search.maxInFlight - unbooked, SLICE_MOST)
+  if (free <= 0 || performance.now() < lane.askAt.search || lane.run.pendingItems === 0) return 0
   const claim = {
     runId: lane.run.id,
     workerId: lane.workerId,
@@ -66,21 +75,34 @@ async function takeSearches(lane: Lane): Promise<number> {
     priceMicros: lane.searchPrice,
     leaseMs: search.adapter.timeoutMs + LEASE_MARGIN_MS,
   }
-  const claimed = await claimSafely(lane, free, (tx, callIds) => claimItems(tx, { ...claim, callIds }))
-  lane.pace.search.take(claimed.length)
+  const claimed = await claimSafely(lane, 'search', free, (tx, callIds) => claimItems(tx, { ...claim, callIds }))
   for (const item of claimed) void sendSearch(lane, item)
   return claimed.length
 }
 
+/** Resolves when the call may be sent. */
+async function waitForSlot(lane: Lane, account: LaneAccount<unknown>, sendAtMs: number | null): Promise<void> {
+  let atMs = sendAtMs
+  for (let slots = 0; atMs !== null; slots++) {
+    const dueAt = lane.sendClock.toLocal(atMs)
+    const waitMs = dueAt - performance.now()
+    if (waitMs > 0) await sleep(waitMs)
+    if (performance.now() - dueAt <= LATE_MOST_MS || slots === NEW_SLOTS_MOST) return
+    atMs = await throughOutages(lane, () => takeSlot(lane.db, account.id))
+  }
+}
+
 async function sendSearch(lane: Lane, item: ClaimedItem): Promise<void> {
   lane.inFlight.searches.add(item.callId)
+  await waitForSlot(lane, lane.search, item.sendAtMs)
   const sentAt = performance.now()
   const request = requestFor(lane, item)
   const context = { callId: item.callId, timeoutMs: lane.search.adapter.timeoutMs, ...giveUpWith(lane) }
   const answer: SearchAnswer = request.ok
     ? await lane.search.adapter.search(request.value, context).catch(adapterBroke)
     : request.failure
-  adaptWindow(lane, answer)
+  const durationMs = performance.now() - sentAt
+  if (request.ok) lane.observers.search.note(answer, durationMs)
   lane.inFlight.searches.delete(item.callId)
   lane.finished.searches.push({
     callId: item.callId,
@@ -90,7 +112,7 @@ async function sendSearch(lane: Lane, item: ClaimedItem): Promise<void> {
     rung: item.rung,
     rungs: item.data.ladder.length,
     answer,
-    durationMs: performance.now() - sentAt,
+    durationMs,
   })
   lane.bookWake.notify()
   lane.claimWake.notify()
@@ -116,11 +138,10 @@ function requestFor(lane: Lane, { data, rung }: ClaimedItem): Prepared {
 
 async function takeListSteps(lane: Lane): Promise<number> {
   const { list } = lane
-  if (!list || lane.run.openCategories === 0 || performance.now() < lane.waitUntil.list) return 0
-  const free = Math.min(list.maxInFlight - lane.inFlight.steps.size, lane.pace.list.available())
+  if (!list || lane.run.openCategories === 0 || performance.now() < lane.askAt.list) return 0
+  const free = list.maxInFlight - lane.inFlight.steps.size
   if (free <= 0) return 0
-  const claimed = await claimSafely(lane, free, (tx, callIds) => claimListSteps(tx, lane, list, callIds))
-  lane.pace.list.take(claimed.length)
+  const claimed = await claimSafely(lane, 'list', free, (tx, callIds) => claimListSteps(tx, lane, list, callIds))
   for (const category of claimed) void sendListStep(lane, list, category)
   return claimed.length
 }
@@ -133,14 +154,14 @@ async function claimListSteps(
   lane: Lane,
   list: NonNullable<Lane['list']>,
   callIds: readonly string[],
-): Promise<ClaimedCategory[]> {
+): Promise<Slice<ClaimedCategory> | null> {
   const waiting = await waitingCategories(tx, lane.run.id, WAITING_MOST)
   const priced = waiting.flatMap(({ id, step }) => {
     const priceMicros = list.adapter.worstCase(step)
     return priceMicros === null ? [] : [{ id, priceMicros }]
   })
   if (priced.length === 0) {
-    if (waiting.length === 0) return []
+    if (waiting.length === 0) return null
     throw new AppError('provider.no_price', `The account ${list.name} has no price for reading a list.`, {
       hint: `Set one with gleaner accounts price ${list.name}.`,
     })
@@ -157,9 +178,12 @@ async function claimListSteps(
 
 async function sendListStep(lane: Lane, list: NonNullable<Lane['list']>, claimed: ClaimedCategory): Promise<void> {
   lane.inFlight.steps.add(claimed.callId)
+  await waitForSlot(lane, list, claimed.sendAtMs)
   const sentAt = performance.now()
   const context = { callId: claimed.callId, timeoutMs: LIST_TIMEOUT_MS, ...giveUpWith(lane) }
   const answer: ListAnswer = await list.adapter.fetch(claimed.category, claimed.step, context).catch(adapterBroke)
+  const durationMs = performance.now() - sentAt
+  lane.observers.list.note(answer, durationMs)
   lane.inFlight.steps.delete(claimed.callId)
   lane.finished.steps.push({
     callId: claimed.callId,
@@ -168,7 +192,7 @@ async function sendListStep(lane: Lane, list: NonNullable<Lane['list']>, claimed
     epoch: claimed.epoch,
     attempt: claimed.attempt,
     answer,
-    durationMs: performance.now() - sentAt,
+    durationMs,
   })
   lane.bookWake.notify()
   lane.claimWake.notify()
@@ -190,16 +214,28 @@ function adapterBroke(error: unknown) {
  */
 async function claimSafely<Claimed>(
   lane: Lane,
+  side: Side,
   slots: number,
-  claim: (tx: Tx, callIds: readonly string[]) => Promise<Claimed[]>,
-): Promise<Claimed[]> {
+  claim: (tx: Tx, callIds: readonly string[]) => Promise<Slice<Claimed> | null>,
+): Promise<readonly Claimed[]> {
   let proposed: string[] = []
-  return throughOutages(lane, async () => {
+  const slice = await throughOutages(lane, async () => {
     const unsent = proposed
     if (unsent.length > 0) await withTxRetry(lane.db, (tx) => releaseUnsent(tx, unsent))
     proposed = Array.from({ length: slots }, newId)
-    return withTxRetry(lane.db, (tx) => claim(tx, proposed))
+    return withTxRetry(lane.db, async (tx) => {
+      const beforeMs = performance.now()
+      const taken = await claim(tx, proposed)
+      if (taken) lane.sendClock.learn(beforeMs, performance.now(), taken.room.nowMs)
+      return taken
+    })
   })
+  lane.room[side] = slice?.room ?? null
+  if (!slice) return []
+  // A full window opens with the next booking, which wakes the lane; everything else takes its time.
+  const waitMs = slice.room.reason === 'window' ? 0 : slice.room.waitMs
+  lane.askAt[side] = performance.now() + waitMs
+  return slice.claimed
 }
 
 /** True when the run's budget lets a product that found too little ask once more, without taking it from others. */

@@ -12,12 +12,7 @@ export type ItemFate =
   | Readonly<{ kind: 'retry'; delayMs: number; counts: boolean }>
   | Readonly<{ kind: 'failed'; outcome: 'blocked' | 'drift' | 'rejected' }>
 
-export type RunFate =
-  | Readonly<{ kind: 'go_on' }>
-  /** The account wants to be left alone for a while: nothing is sent to it until then. */
-  | Readonly<{ kind: 'wait'; delayMs: number }>
-  | Readonly<{ kind: 'pause'; reason: 'quota' | 'provider'; resumeAt: Date; note: string }>
-  | Readonly<{ kind: 'fail'; reason: string }>
+export type RunFate = Readonly<{ kind: 'go_on' }> | Readonly<{ kind: 'fail'; reason: string }>
 
 export type MoneyFate = Readonly<{ state: CallState; chargeMicros: Micros | null }>
 
@@ -28,15 +23,10 @@ type Rule = Readonly<{
   attempts: number
   failsAs: 'blocked' | 'drift' | 'rejected'
   counts: boolean
-  run: (failure: Failure, now: Date) => RunFate
+  run: (failure: Failure) => RunFate
 }>
 
 const goOn = (): RunFate => ({ kind: 'go_on' })
-
-/** A 429 without Retry-After: one second, long enough for every per-second limit in providers/README.md. */
-const DEFAULT_THROTTLE_MS = 1_000
-/** A used-up quota whose reset the provider did not tell: ask again after a quarter of an hour. */
-const DEFAULT_QUOTA_MS = 15 * 60_000
 
 const RULES: Readonly<Record<FailureKind, Rule>> = {
   blocked: { attempts: 3, failsAs: 'blocked', counts: true, run: goOn },
@@ -45,23 +35,9 @@ const RULES: Readonly<Record<FailureKind, Rule>> = {
   fault: { attempts: 4, failsAs: 'blocked', counts: true, run: goOn },
   lost: { attempts: 3, failsAs: 'blocked', counts: true, run: goOn },
   unreachable: { attempts: Infinity, failsAs: 'blocked', counts: false, run: goOn },
-  throttled: {
-    attempts: Infinity,
-    failsAs: 'blocked',
-    counts: false,
-    run: (failure) => ({ kind: 'wait', delayMs: failure.retryAfterMs ?? DEFAULT_THROTTLE_MS }),
-  },
-  quota: {
-    attempts: Infinity,
-    failsAs: 'blocked',
-    counts: false,
-    run: (failure, now) => ({
-      kind: 'pause',
-      reason: 'quota',
-      resumeAt: failure.resetAt ?? new Date(now.getTime() + (failure.retryAfterMs ?? DEFAULT_QUOTA_MS)),
-      note: failure.message,
-    }),
-  },
+  // What these two mean for everybody else at the account, the governor decides (governor/next-state.ts).
+  throttled: { attempts: Infinity, failsAs: 'blocked', counts: false, run: goOn },
+  quota: { attempts: Infinity, failsAs: 'blocked', counts: false, run: goOn },
   credentials: {
     attempts: Infinity,
     failsAs: 'blocked',
@@ -82,13 +58,13 @@ export function consequenceOfAnswer(charge: Charge, outcome: 'found' | 'none'): 
 }
 
 /** What a failure does on the `attempt`-th try of an item (from 1). `random` in [0, 1) spreads the retries. */
-export function consequenceOfFailure(failure: Failure, attempt: number, now: Date, random: number): Consequence {
+export function consequenceOfFailure(failure: Failure, attempt: number, random: number): Consequence {
   const rule = RULES[failure.kind]
   const item: ItemFate =
     attempt >= rule.attempts
       ? { kind: 'failed', outcome: rule.failsAs }
       : { kind: 'retry', delayMs: retryDelayMs(failure, attempt, random), counts: rule.counts }
-  return { money: moneyFate(failure.charge), outcome: failure.kind, item, run: rule.run(failure, now) }
+  return { money: moneyFate(failure.charge), outcome: failure.kind, item, run: rule.run(failure) }
 }
 
 const BACKOFF_BASE_MS = 500

@@ -33,8 +33,6 @@ export type EstimateRequest = Readonly<{
 
 /** Rungs of the query ladder at most (matching/query-ladder.ts). */
 const RUNGS = 3
-/** eBay's free allowance (providers: Browse, all methods but getItems); the sandbox has none worth naming. */
-const EBAY_SEARCHES_PER_DAY = 5_000
 /** So many runs are learned from, newest first; and of a category that is wanted so many of its own. */
 const RUNS_LEARNED = 10
 const RUNS_OF_CATEGORY = 3
@@ -60,7 +58,7 @@ export function inputOf(amount: Amount, { list, search }: ChosenAccounts): Estim
     pace: {
       concurrency: search.maxInFlight,
       ratePerSecond: search.maxPerSecond,
-      searchesPerDay: search.adapter === 'ebay_browse' && !search.sandbox ? EBAY_SEARCHES_PER_DAY : null,
+      searchesPerDay: search.callsPerDay,
     },
   }
 }

@@ -8,23 +8,26 @@ import type { Micros } from '../base/money.ts'
 import { makeWake, type Wake } from '../base/wake.ts'
 import type { Db } from '../db/client.ts'
 import { CommitUnknown, isConnectionError } from '../db/errors.ts'
+import { makeSendClock, type SendClock } from '../governor/send-clock.ts'
+import type { Room } from '../ledger/claim.ts'
 import type { FilterSettings } from '../matching/filters.ts'
-import type { ListAdapter, SearchAdapter, SearchAnswer } from '../providers/types.ts'
+import type { ListAdapter, SearchAdapter } from '../providers/types.ts'
 import { type RunSnapshot } from '../runs/snapshot.ts'
 import { type KnownSellers, makeKnownSellers } from '../sellers/known.ts'
 import type { FinishedSearch } from './book.ts'
 import type { FinishedStep } from './book-list.ts'
-import { makePace, type Pace } from './pace.ts'
+import { makeObserver, type Observer } from './observe.ts'
 
 export type LaneAccount<Adapter> = Readonly<{
   id: string
   name: string
   adapter: Adapter
-  /** Most calls this worker may have in flight at this account. */
+  /** Most calls this worker may have in flight at this account; how many the fleet may, the governor says. */
   maxInFlight: number
-  /** Most calls this worker may send a second; null = no limit but maxInFlight. */
-  maxPerSecond: number | null
 }>
+
+/** What the two sides of a lane have of their own: searches and list steps may go to different accounts. */
+export type Side = 'search' | 'list'
 
 export type LaneOptions = Readonly<{
   db: Db
@@ -55,37 +58,25 @@ export type Lane = LaneOptions & {
   /** Keys of sellers a booking under way is recording. */
   readonly recording: Set<string>
   readonly knownSellers: KnownSellers
-  /** Nothing is sent to the account before this moment (performance.now). */
-  readonly waitUntil: { search: number; list: number }
-  readonly pace: Readonly<{ search: Pace; list: Pace }>
-  /** Searches that may be in flight now: grows with answers, halves with misses, never above maxInFlight. */
-  window: number
-  /** Calls in a row that ended without an answer through the provider's or the network's fault. */
-  misses: number
+  /** What the governor said to the last claim; null before the first. */
+  readonly room: Record<Side, Room | null>
+  /** It is not worth asking the governor again before this moment (performance.now). */
+  readonly askAt: Record<Side, number>
+  readonly observers: Readonly<Record<Side, Observer>>
+  readonly sendClock: SendClock
   /** No more claims: the run ended, or the worker stops. */
   closing: boolean
   readonly claimWake: Wake
   readonly bookWake: Wake
 }
 
-/**
- * A lane begins with so few calls and adds one with every answer, which doubles them every round trip: a provider in trouble
- * is met with a handful of calls that may end as suspect, not with a hundred.
- */
-const FIRST_WINDOW = 10
-
-/** Makes the window of a lane follow an answer: one wider with every usable one, half as wide when the provider is in trouble. */
-export function adaptWindow(lane: Lane, answer: SearchAnswer): void {
-  if (answer.ok) lane.window = Math.min(lane.search.maxInFlight, lane.window + 1)
-  else if (['throttled', 'fault', 'unreachable', 'lost'].includes(answer.kind)) {
-    lane.window = Math.max(1, Math.floor(lane.window / 2))
-  }
-}
-
 /** A lane at rest. Throws when the search price is unknown: without a price no call is made. */
 export function openLane(options: LaneOptions): Lane {
   const searchPrice = options.search.adapter.worstCase()
   if (searchPrice === null) throw new Error(`account ${options.search.name} has no price for a search`)
+  const search = makeObserver(options.db, options.search.id, options.log)
+  const isShared = !options.list || options.list.id === options.search.id
+  const list = isShared ? search : makeObserver(options.db, options.list?.id ?? '', options.log)
   return {
     ...options,
     searchPrice,
@@ -95,10 +86,10 @@ export function openLane(options: LaneOptions): Lane {
     booking: new Set(),
     recording: new Set(),
     knownSellers: makeKnownSellers(),
-    waitUntil: { search: 0, list: 0 },
-    pace: { search: makePace(options.search.maxPerSecond), list: makePace(options.list?.maxPerSecond ?? null) },
-    window: Math.min(FIRST_WINDOW, options.search.maxInFlight),
-    misses: 0,
+    room: { search: null, list: null },
+    askAt: { search: 0, list: 0 },
+    observers: { search, list },
+    sendClock: makeSendClock(),
     closing: false,
     claimWake: makeWake(),
     bookWake: makeWake(),

@@ -1,4 +1,4 @@
-/** From a run to a lane: its accounts opened, its filters read, its share of the slots counted. */
+/** From a run to a lane: its accounts opened and its filters read. */
 import { AppError } from '../base/errors.ts'
 import type { Db } from '../db/client.ts'
 import { checkFilterSettings, type FilterSettings } from '../matching/filters.ts'
@@ -11,23 +11,18 @@ import type { LaneOptions } from './lane.ts'
 /** List steps in flight at most: a list is a hundred products of work, so a few at a time keep the searches busy. */
 const LIST_STEPS_MOST = 8
 
-/**
- * What a lane on this run needs. `share` is the number of running runs that share the slots of an account.
- * Throws AppError when an account has no credentials here, or no price.
- */
+/** What a lane on this run needs. Throws AppError when an account has no credentials here, or no price. */
 export async function openRunLane(
   options: Readonly<{
     db: Db
     env: NodeJS.ProcessEnv
     workerId: string
     run: RunSnapshot
-    share: number
     log: LaneOptions['log']
   }>,
 ): Promise<LaneOptions> {
   const { db, env, workerId, run, log } = options
   if (!run.searchAccountId) throw new AppError('provider.unknown', `Run ${run.number} has no account to search with.`)
-  const share = Math.max(1, options.share)
   const searchAccount = await accountById(db, run.searchAccountId)
   const listAccount = run.listAccountId ? await accountById(db, run.listAccountId) : null
   const search = searchAdapter(withCredentials(searchAccount, env))
@@ -48,8 +43,7 @@ export async function openRunLane(
       id: searchAccount.id,
       name: searchAccount.name,
       adapter: search,
-      maxInFlight: Math.max(1, Math.floor(searchAccount.maxInFlight / share)),
-      maxPerSecond: searchAccount.maxPerSecond && searchAccount.maxPerSecond / share,
+      maxInFlight: searchAccount.maxInFlight,
     },
     list: listAccount &&
       list && {
@@ -57,7 +51,6 @@ export async function openRunLane(
         name: listAccount.name,
         adapter: list,
         maxInFlight: Math.min(LIST_STEPS_MOST, listAccount.maxInFlight),
-        maxPerSecond: listAccount.maxPerSecond && listAccount.maxPerSecond / share,
       },
   }
 }

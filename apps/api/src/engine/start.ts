@@ -82,6 +82,11 @@ async function startIfPossible(tx: Tx, runId: string): Promise<boolean> {
   return true
 }
 
+/** True for a row `r` whose next calls would go to an account that is stopped: its probe decides (engine/probe-accounts.ts). */
+const ACCOUNT_STOPPED = `
+  exists (select from provider_governors g where g.health = 'stopped'
+    and (g.account_id = r.search_account_id or (g.account_id = r.list_account_id and r.open_categories > 0)))`
+
 /**
  * True for a row `r` of collection_runs whose pause may end by itself now: its moment has come, or the month cap it met
  * leaves enough again, because it was raised or what it counted was released.
@@ -98,6 +103,7 @@ const PAUSE_ENDS = `
 export async function resumeDue(db: Db): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>(
     `select id from collection_runs r where status = 'paused' and ${PAUSE_ENDS} and ${PLACE_FREE}
+       and not (pause_reason = 'provider' and ${ACCOUNT_STOPPED})
      order by resume_at, number limit 20`,
   )
   const resumed: string[] = []

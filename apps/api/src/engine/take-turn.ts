@@ -8,8 +8,8 @@ import { passOn, takeTicket } from '../queue/tickets.ts'
 import { type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
 
 export type Turn =
-  /** The run has a lane of this worker now. `running` = running runs it was chosen from. */
-  | Readonly<{ kind: 'lane'; run: RunSnapshot; running: number }>
+  /** The run has a lane of this worker now. */
+  | Readonly<{ kind: 'lane'; run: RunSnapshot }>
   /** A ticket was taken, and no run of that organisation needs a lane of this worker. */
   | Readonly<{ kind: 'nothing' }>
   /** No ticket is due. */
@@ -28,7 +28,7 @@ export function takeTurn(db: Db, asking: Asking, restMs: number): Promise<Turn> 
     if (choice.running === 0) return { kind: 'nothing' }
     const run = await openFor(tx, asking, choice)
     await passOn(tx, ticket, run ? 0 : restMs, choice.orgLanes + (run ? 1 : 0))
-    return run ? { kind: 'lane', run, running: choice.running } : { kind: 'nothing' }
+    return run ? { kind: 'lane', run } : { kind: 'nothing' }
   })
 }
 
@@ -37,7 +37,7 @@ export function takeTurnWithoutTicket(db: Db, asking: Asking): Promise<Turn> {
   return withTxRetry(db, async (tx) => {
     const choice = await chooseRun(tx, null, asking)
     const run = await openFor(tx, asking, choice)
-    return run ? { kind: 'lane', run, running: choice.running } : { kind: 'none' }
+    return run ? { kind: 'lane', run } : { kind: 'none' }
   })
 }
 

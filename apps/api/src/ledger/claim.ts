@@ -31,8 +31,29 @@ export type ProductData = Readonly<{
   ladder: readonly SearchQuery[]
 }>
 
+/** What the governor of the account said to a claim. */
+export type Room = Readonly<{
+  /** Why no more was claimed; null when the governor did not stand in the way. */
+  reason: 'stopped' | 'quota' | 'rest' | 'window' | 'rate' | 'gone' | null
+  /** After which it is worth asking again, ms. */
+  waitMs: number
+  /** Of stopped, quota and rest: when it may end. */
+  until: Date | null
+  /** The same from now on, ms by the database's clock. */
+  untilMs: number | null
+  /** What the trouble is, a sentence. */
+  note: string | null
+  /** The database's clock when it said so, ms since 1970. */
+  nowMs: number
+}>
+
+/** What a claim took, and what the governor said. */
+export type Slice<Claimed> = Readonly<{ claimed: readonly Claimed[]; room: Room }>
+
 export type ClaimedItem = Readonly<{
   callId: string
+  /** When it may be sent, ms since 1970 by the database's clock; null = at once. */
+  sendAtMs: number | null
   itemId: string
   epoch: number
   attempt: number
@@ -40,18 +61,27 @@ export type ClaimedItem = Readonly<{
   data: ProductData
 }>
 
+const ROOM_COLUMNS = `
+  room.reason, room.wait_ms as "waitMs", room.until, room.note,
+  ceil(extract(epoch from room.until - clock_timestamp()) * 1000)::double precision as "untilMs",
+  extract(epoch from clock_timestamp())::double precision * 1000 as "nowMs"`
+
 /**
- * Takes pending products of a running run, first rungs first, at most one for each of `callIds`, and holds their price
- * under the cap. Afterwards each returned item is processing under a raised epoch, has one held call, and the run's held money is the
- * higher by its price. What does not fit under the cap is left untouched: fewer items, or none, are returned.
+ * Takes pending products of a running run, first rungs first, at most one for each of `callIds` and not more than the
+ * account's governor has room for, and holds their price under the cap. Afterwards each returned item is processing under
+ * a raised epoch, has one held call, and the run's held money is the higher by its price. What does not fit under the cap
+ * is left untouched: fewer items, or none, are returned.
  */
-export async function claimItems(tx: Tx, claim: Claim): Promise<ClaimedItem[]> {
-  const { rows } = await tx.query<ClaimedItem>({
+export async function claimItems(tx: Tx, claim: Claim): Promise<Slice<ClaimedItem>> {
+  const { rows } = await tx.query<ClaimedItem & Room>({
     name: 'ledger.claim_items',
     text: `
-      with locked as materialized (
+      -- The governor's row is locked first, then the run's, then the month's: the same order everywhere.
+      with room as materialized (
+        select * from gleaner_room($2, $1, $5::int)
+      ), locked as materialized (
         select org_id, cap_micros - spent_micros - held_micros - suspect_micros as left_micros
-        from collection_runs where id = $1 and status = 'running' for no key update
+        from collection_runs where id = $1 and status = 'running' and (select room from room) > 0 for no key update
       ), run as materialized (
         select least(left_micros, gleaner_month_left(org_id)) as left_micros from locked
       ), picked as materialized (
@@ -61,8 +91,8 @@ export async function claimItems(tx: Tx, claim: Claim): Promise<ClaimedItem[]> {
         order by rung, id
         -- No run, or less than nothing left after a breach: none. A limit of null would be all.
         limit coalesce((
-          select case when $6::bigint = 0 then $5::bigint else least($5::bigint, greatest(left_micros, 0) / $6::bigint) end
-          from run
+          select case when $6::bigint = 0 then room else least(room, greatest(left_micros, 0) / $6::bigint) end
+          from run, room
         ), 0)
         for update skip locked
       ), taken as (
@@ -76,8 +106,12 @@ export async function claimItems(tx: Tx, claim: Claim): Promise<ClaimedItem[]> {
           (id, run_id, account_id, item_id, worker_id, epoch, attempt, rung, hold_micros, lease_until, request)
         select call_id, $1, $2, id, $3, epoch, attempt, rung, $6::bigint, now() + $4::int * interval '1 ms', data -> 'ladder' -> (rung - 1)
         from numbered
+      ), slots as materialized (
+        select * from gleaner_take_room($2, (select count(*)::int from numbered), false)
       )
-      select call_id as "callId", id as "itemId", epoch, attempt, rung, data from numbered order by rung, id`,
+      select call_id as "callId", id as "itemId", epoch, attempt, rung, data, ${ROOM_COLUMNS},
+        slots.first_ms + slots.spacing_ms * (row_number() over (order by rung, id) - 1) as "sendAtMs"
+      from room cross join slots left join numbered on true order by rung, id`,
     values: [
       claim.runId,
       claim.accountId,
@@ -88,11 +122,21 @@ export async function claimItems(tx: Tx, claim: Claim): Promise<ClaimedItem[]> {
       claim.callIds,
     ],
   })
-  return rows
+  return sliceOf(rows)
+}
+
+/** The first row tells of the room, whether anything was claimed or not. */
+function sliceOf<Claimed extends Readonly<{ callId: string }>>(rows: readonly (Claimed & Room)[]): Slice<Claimed> {
+  const [first] = rows
+  if (!first) throw new Error('a claim says what room there was')
+  const { reason, waitMs, until, untilMs, note, nowMs } = first
+  return { claimed: rows.filter((row) => row.callId !== null), room: { reason, waitMs, until, untilMs, note, nowMs } }
 }
 
 export type ClaimedCategory = Readonly<{
   callId: string
+  /** When it may be sent, ms since 1970 by the database's clock; null = at once. */
+  sendAtMs: number | null
   categoryId: string
   epoch: number
   attempt: number
@@ -125,20 +169,22 @@ export async function claimCategories(
   tx: Tx,
   claim: Omit<Claim, 'priceMicros'>,
   wanted: readonly Readonly<{ id: string; priceMicros: Micros }>[],
-): Promise<ClaimedCategory[]> {
-  const { rows } = await tx.query<ClaimedCategory>({
+): Promise<Slice<ClaimedCategory>> {
+  const { rows } = await tx.query<ClaimedCategory & Room>({
     name: 'ledger.claim_categories',
     text: `
-      with locked as materialized (
+      with room as materialized (
+        select * from gleaner_room($2, $1, cardinality($6::uuid[]))
+      ), locked as materialized (
         select org_id, cap_micros - spent_micros - held_micros - suspect_micros as left_micros
-        from collection_runs where id = $1 and status = 'running' for no key update
+        from collection_runs where id = $1 and status = 'running' and (select room from room) > 0 for no key update
       ), run as materialized (
         select least(left_micros, gleaner_month_left(org_id)) as left_micros from locked
       ), picked as materialized (
         select c.id, w.price, w.place from collection_run_categories c
         join json_to_recordset($5) as w(id uuid, price bigint, place int) on w.id = c.id
         where c.run_id = $1 and c.status = 'pending' and w.price <= (select left_micros from run)
-        order by w.place limit cardinality($6::uuid[])
+        order by w.place limit coalesce((select room from room, run), 0)
         for update of c skip locked
       ), fitting as (
         select p.*, ($6::uuid[])[row_number() over (order by place)] as call_id
@@ -155,8 +201,12 @@ export async function claimCategories(
         select call_id, $1, $2, id, $3, epoch, attempt, price, now() + $4::int * interval '1 ms',
           jsonb_build_object('category', category ->> 'key', 'step', step - 'asins' - 'rest')
         from taken
+      ), slots as materialized (
+        select * from gleaner_take_room($2, (select count(*)::int from taken), false)
       )
-      select call_id as "callId", id as "categoryId", epoch, attempt, category, step from taken order by place`,
+      select call_id as "callId", id as "categoryId", epoch, attempt, category, step, ${ROOM_COLUMNS},
+        slots.first_ms + slots.spacing_ms * (row_number() over (order by place) - 1) as "sendAtMs"
+      from room cross join slots left join taken on true order by place`,
     values: [
       claim.runId,
       claim.accountId,
@@ -166,5 +216,5 @@ export async function claimCategories(
       claim.callIds,
     ],
   })
-  return rows
+  return sliceOf(rows)
 }

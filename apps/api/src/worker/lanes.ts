@@ -108,22 +108,22 @@ function askingOf(lanes: Lanes): Asking {
   return { workerId, deadAfterMs, except: [...lanes.own.keys(), ...lanes.resting.keys()] }
 }
 
-function open(lanes: Lanes, { run, running }: Extract<Turn, { kind: 'lane' }>, signal: AbortSignal): void {
+function open(lanes: Lanes, { run }: Extract<Turn, { kind: 'lane' }>, signal: AbortSignal): void {
   const leave = new AbortController()
-  const done = work(lanes, run, running, AbortSignal.any([signal, leave.signal]))
+  const done = work(lanes, run, AbortSignal.any([signal, leave.signal]))
   lanes.own.set(run.id, { run, openedAt: performance.now(), idleSince: null, leave, done })
 }
 
-async function work(lanes: Lanes, run: RunSnapshot, running: number, signal: AbortSignal): Promise<void> {
-  await workOn(lanes, run, running, signal)
+async function work(lanes: Lanes, run: RunSnapshot, signal: AbortSignal): Promise<void> {
+  await workOn(lanes, run, signal)
   lanes.own.delete(run.id)
   await closedLane(lanes.db, lanes.workerId, run.id).catch(() => {}) // a stopped worker's lanes count no longer
 }
 
 /** Works on one run until it ends or the lane is to leave. Never throws: what breaks is logged and tried again later. */
-async function workOn(lanes: Lanes, run: RunSnapshot, running: number, signal: AbortSignal): Promise<void> {
+async function workOn(lanes: Lanes, run: RunSnapshot, signal: AbortSignal): Promise<void> {
   try {
-    const lane = await openRunLane({ ...lanes, run, share: running })
+    const lane = await openRunLane({ ...lanes, run })
     await workRun({ ...lane, giveUp: lanes.giveUp }, signal)
   } catch (error) {
     lanes.log('a lane broke', {

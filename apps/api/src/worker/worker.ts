@@ -7,6 +7,7 @@ import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { newId } from '../base/ids.ts'
 import { connect, type Db, withTxRetry } from '../db/client.ts'
+import { probeStopped } from '../engine/probe-accounts.ts'
 import { rescueRuns } from '../engine/rescue.ts'
 import { resumeDue, startWaiting } from '../engine/start.ts'
 import { DEAD_AFTER_MS } from '../ledger/rescue.ts'
@@ -186,6 +187,7 @@ async function beat(state: State): Promise<void> {
 async function keepHouse(state: State): Promise<void> {
   const { db, log } = state.options
   for (const rescued of await rescueRuns(db, state.deadAfterMs)) log('rescued calls of a lost worker', rescued)
+  await probeStopped(db, state.options.env)
   await resumeDue(db)
   await startWaiting(db)
   await keepTickets(state.lanes)

@@ -77,9 +77,10 @@ export async function makeArena(): Promise<Arena> {
   const actor = await actorFor(db)
   await changeSettings(db, actor.orgId, { maxConcurrentRuns: 1000 })
   const account = (name: string, adapter: Account['adapter'], prices: Account['prices']) =>
-    saveAccount(db, { name, adapter, baseUrl: 'http://127.0.0.1:9', sandbox: true, prices })
+    saveAccount(db, { name, adapter, baseUrl: 'http://127.0.0.1:9', sandbox: true, prices, maxInFlight: 10_000 })
   const search = await account('search', 'ebay_browse', { 'ebay.search': PRICE })
   const list = await account('lists', 'oxylabs', { 'oxylabs.amazon_bestsellers': LIST_PRICE })
+  await calm(db)
   const rows: Arena['rows'] = async (sql, values) => (await db.query(sql, values)).rows as never
   const look = async (runId: string): Promise<RunSnapshot> => {
     const run = await runSnapshot(db, runId)
@@ -240,8 +241,20 @@ export type WorkInput = Readonly<{
   log?: LaneOptions['log']
 }>
 
-/** Lets a worker of its own take part in a run, until the run stops running. Returns the run as it stands. */
+/** Makes the governors of all accounts forget what they learned: no quota, no rest, no trouble, and a window without end. */
+async function calm(db: Db): Promise<void> {
+  await db.query(
+    `update provider_governors set window_calls = 10000, steep_below = 1000000, rest_until = 'epoch', quota_until = 'epoch',
+       day_ends_at = 'epoch', day_calls = 0, health = 'healthy', recent = '', stops_in_row = 0, throttles_in_row = 0`,
+  )
+}
+
+/**
+ * Lets a worker of its own take part in a run, until the run stops running. Returns the run as it stands. Its providers
+ * are met afresh: what a governor learns over time is tested in governor.test.ts.
+ */
 export async function work(arena: Arena, input: WorkInput): Promise<RunSnapshot> {
+  await calm(arena.db)
   const workerId = input.workerId ?? (await arena.makeWorker())
   const slots = input.slots ?? 20
   return workRun(
@@ -250,10 +263,8 @@ export async function work(arena: Arena, input: WorkInput): Promise<RunSnapshot>
       workerId,
       run: await arena.look(input.run.id),
       filters: DEFAULT_FILTERS,
-      search: { id: arena.search.id, name: 'search', adapter: input.search, maxInFlight: slots, maxPerSecond: null },
-      list: input.list
-        ? { id: arena.list.id, name: 'lists', adapter: input.list, maxInFlight: 4, maxPerSecond: null }
-        : null,
+      search: { id: arena.search.id, name: 'search', adapter: input.search, maxInFlight: slots },
+      list: input.list ? { id: arena.list.id, name: 'lists', adapter: input.list, maxInFlight: 4 } : null,
       log: input.log ?? (() => {}),
     },
     input.signal ?? new AbortController().signal,

@@ -23,24 +23,24 @@ export type HandClaim = Readonly<{
 }>
 
 /** Claims searches at `priceMicros` each, on any connection. Sends nothing. */
-export function claimSearches(
+export async function claimSearches(
   db: Db,
   claim: HandClaim & Readonly<{ priceMicros: Micros }>,
 ): Promise<readonly ClaimedItem[]> {
   const { slots, leaseMs = 60_000, ...wanted } = claim
   const callIds = Array.from({ length: slots }, newId)
-  return withTxRetry(db, (tx) => claimItems(tx, { ...wanted, leaseMs, callIds }))
+  return (await withTxRetry(db, (tx) => claimItems(tx, { ...wanted, leaseMs, callIds }))).claimed
 }
 
 /** Claims steps of those categories, in their order, each at its price. Sends nothing. */
-export function claimListSteps(
+export async function claimListSteps(
   db: Db,
   claim: HandClaim,
   wanted: readonly Readonly<{ id: string; priceMicros: Micros }>[],
 ): Promise<readonly ClaimedCategory[]> {
   const { slots, leaseMs = 60_000, ...by } = claim
   const callIds = Array.from({ length: slots }, newId)
-  return withTxRetry(db, (tx) => claimCategories(tx, { ...by, leaseMs, callIds }, wanted))
+  return (await withTxRetry(db, (tx) => claimCategories(tx, { ...by, leaseMs, callIds }, wanted))).claimed
 }
 
 /** Claims as a worker does, without sending anything. */

@@ -202,7 +202,8 @@ describe('a late list', () => {
     ])
     const wanted = [{ id: category?.id ?? '', priceMicros: LIST_PRICE }]
     const options = { runId: run.id, workerId, accountId: arena.list.id, callIds: [newId()], leaseMs: 60_000 }
-    const [claimed] = await withTxRetry(arena.db, (tx) => claimCategories(tx, options, wanted))
+    const slice = await withTxRetry(arena.db, (tx) => claimCategories(tx, options, wanted))
+    const [claimed] = slice.claimed
     if (!claimed) throw new Error('nothing was claimed')
     return claimed
   }

@@ -25,7 +25,7 @@ beforeAll(async () => {
   market = await makeMarketplace(db)
   const workerId = newId()
   const started = await market.startOn({ categories: 1, cap: 2_000_000 })
-  const lane = await openRunLane({ db, env: {}, workerId, run: started, share: 1, log: () => {} })
+  const lane = await openRunLane({ db, env: {}, workerId, run: started, log: () => {} })
   run = await workRun(lane, new AbortController().signal)
   await db.query('create schema kept')
   for (const table of TABLES.split(', ')) await db.query(`create table kept.${table} as table public.${table}`)

@@ -22,10 +22,10 @@ afterAll(() => arena.close())
 const everybody = <T>(work: (index: number) => Promise<T>, count = CLAIMERS): Promise<T[]> =>
   Promise.all(Array.from({ length: count }, (_, index) => work(index)))
 
-function claim(runId: string, workerId: string, slots: number, db = crowd): Promise<ClaimedItem[]> {
+async function claim(runId: string, workerId: string, slots: number, db = crowd): Promise<readonly ClaimedItem[]> {
   const callIds = Array.from({ length: slots }, newId)
   const wanted = { runId, workerId, accountId: arena.search.id, callIds, priceMicros: PRICE, leaseMs: 60_000 }
-  return withTxRetry(db, (tx) => claimItems(tx, wanted))
+  return (await withTxRetry(db, (tx) => claimItems(tx, wanted))).claimed
 }
 
 it('64 claimers hold exactly what fits, while the cap goes up and down', async () => {
@@ -91,9 +91,9 @@ it('a price of zero is held without end and counts no money', async () => {
     priceMicros: 0 as Micros,
     leaseMs: 1_000,
   }
-  expect(
-    await withTxRetry(crowd, (tx) => claimItems(tx, { ...free, callIds: Array.from({ length: 12 }, newId) })),
-  ).toHaveLength(12)
+  const callIds = Array.from({ length: 12 }, newId)
+  const { claimed } = await withTxRetry(crowd, (tx) => claimItems(tx, { ...free, callIds }))
+  expect(claimed).toHaveLength(12)
   expect(await arena.look(run.id)).toMatchObject({ heldMicros: 0, heldCalls: 12 })
 })
 
@@ -130,7 +130,7 @@ it('list steps of different prices: a dear one that does not fit does not stand 
     [run.id],
   )
   const prices = [11_000, 6_000, 5_000]
-  const claimed = await withTxRetry(crowd, (tx) =>
+  const { claimed } = await withTxRetry(crowd, (tx) =>
     claimCategories(
       tx,
       { runId: run.id, workerId: newId(), accountId: arena.list.id, leaseMs: 1_000, callIds: [newId(), newId()] },
@@ -160,7 +160,7 @@ it('64 claimers of list steps hold exactly what fits', async () => {
     withTxRetry(crowd, (tx) => claimCategories(tx, options(), wanted.slice(index % 30, (index % 30) + 3))),
   )
   const rest = await withTxRetry(crowd, (tx) => claimCategories(tx, options(), wanted))
-  expect(claimed.flat().length + rest.length).toBe(20)
+  expect(claimed.flatMap((slice) => slice.claimed).length + rest.claimed.length).toBe(20)
   expect(await arena.look(run.id)).toMatchObject({ heldMicros: 20 * LIST_PRICE, heldCalls: 20 })
 })
 

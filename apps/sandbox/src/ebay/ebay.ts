@@ -3,6 +3,7 @@ import type { Config } from '../config.ts'
 import type { CounterStore } from '../counters.ts'
 import { type Ask, json, type Provider, type Reply, retryAfter } from '../exchange.ts'
 import type { FaultKind, FaultRule } from '../faults.ts'
+import { createRate, type Rate } from '../rate.ts'
 import type { World } from '../world/world.ts'
 import { ACCESS_DENIED, browseError, errorReply, INVALID_TOKEN, MISSING_TOKEN, TOO_MANY } from './errors.ts'
 import { itemReply } from './item.ts'
@@ -14,11 +15,14 @@ import { createTokens, type Tokens } from './token.ts'
 const SEARCH = '/buy/browse/v1/item_summary/search'
 const ITEM = '/buy/browse/v1/item/'
 
-export type Ebay = Readonly<{ provider: Provider; tokens: Tokens; quota: Quota }>
+export type Ebay = Readonly<{ provider: Provider; tokens: Tokens; quota: Quota; rate: Rate }>
 
 export function createEbay(config: () => Config, counters: CounterStore, world: World): Ebay {
   const tokens = createTokens(config, counters, world.seed)
   const quota = createQuota(config, counters)
+  const rate = createRate(() => config().ebay.ratePerSecond)
+  const arrive = (operation: string, atMs: number): boolean =>
+    (operation !== 'search' && operation !== 'item') || rate.arrive(atMs)
 
   const answer = (ask: Ask, operation: string): Reply => {
     if (operation === 'token') return tokens.mint(ask)
@@ -46,7 +50,7 @@ export function createEbay(config: () => Config, counters: CounterStore, world: 
     return refusal(kind, rule)
   }
 
-  return { provider: { name: 'ebay', operationOf, answer, refuse }, tokens, quota }
+  return { provider: { name: 'ebay', operationOf, answer, refuse, arrive }, tokens, quota, rate }
 }
 
 function operationOf({ method, path }: Pick<Ask, 'method' | 'path'>): string {

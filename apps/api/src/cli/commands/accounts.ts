@@ -55,8 +55,9 @@ function addAdd(group: Command): void {
     .addOption(new Option('--adapter <kind>', 'which provider').choices(Object.keys(BASE_URLS)).makeOptionMandatory())
     .option('--url <url>', "where it is; the provider's own address when left out")
     .option('--price <kind=dollars...>', 'what a unit costs, dollars')
-    .option('--max-in-flight <n>', 'calls at the same time, at most')
-    .option('--max-per-second <n>', 'calls a second, at most')
+    .option('--max-in-flight <n>', 'calls at the same time, at most, over all workers')
+    .option('--max-per-second <n>', 'calls a second, at most, over all workers')
+    .option('--calls-per-day <n>', 'calls a day, at most, over all workers (eBay: 5000)')
   addCommand(command, (context, [given, options]) => {
     const name = checkName(String(given))
     const input = readAccount(options as AddOptions)
@@ -73,10 +74,11 @@ type AddOptions = Readonly<{
   price?: readonly string[]
   maxInFlight?: string
   maxPerSecond?: string
+  callsPerDay?: string
 }>
 
 function readAccount(options: AddOptions) {
-  const { adapter, url, maxInFlight, maxPerSecond } = options
+  const { adapter, url, maxInFlight, maxPerSecond, callsPerDay } = options
   if (url !== undefined && !/^https?:\/\/[^/]/.test(url)) {
     throw badInput(`"${url}" is not the address of a provider.`, `Such as ${BASE_URLS[adapter]}.`)
   }
@@ -86,6 +88,7 @@ function readAccount(options: AddOptions) {
     prices: readPrices(adapter, options.price ?? []),
     ...(maxInFlight === undefined ? {} : { maxInFlight: readWhole(maxInFlight, '--max-in-flight', 1, 10_000) }),
     ...(maxPerSecond === undefined ? {} : { maxPerSecond: readWhole(maxPerSecond, '--max-per-second', 1, 100_000) }),
+    ...(callsPerDay === undefined ? {} : { callsPerDay: readWhole(callsPerDay, '--calls-per-day', 1, 1_000_000_000) }),
   }
 }
 
@@ -156,6 +159,12 @@ function show(context: Context, accounts: readonly Account[]): void {
           spare: 2,
           right: true,
           cell: (row) => (row.maxPerSecond === null ? 'any' : count(row.maxPerSecond)),
+        },
+        {
+          head: 'A day',
+          spare: 2,
+          right: true,
+          cell: (row) => (row.callsPerDay === null ? 'any' : count(row.callsPerDay)),
         },
         { head: 'Credentials', cell: (row) => row.credentials },
         { head: 'Address', spare: 4, gives: 16, cell: (row) => paint.dim(row.baseUrl) },

@@ -7,7 +7,7 @@ import { type Example, type Finding, finding } from './types.ts'
 type Table = Readonly<{ name: string; secured: boolean; unnamed: string[]; readable: boolean }>
 
 /** Accounts and prices belong to the installation: everybody who is signed in may see them, by design. */
-const SHARED: ReadonlySet<string> = new Set(['provider_accounts', 'provider_prices'])
+const SHARED: ReadonlySet<string> = new Set(['provider_accounts', 'provider_governors', 'provider_prices'])
 
 /** Our tables, and those of organisations when they are ours (a project may have brought its own). */
 const OUR_TABLES = `
