@@ -106,7 +106,7 @@ async function account(
     const run = left[at % left.length] as BenchRun
     const callIds = Array.from({ length: batch }, newId)
     const claim = { runId: run.runId, workerId, accountId: run.accountId, callIds, priceMicros: PRICE, leaseMs: 60_000 }
-    const claimed = await withTxRetry(db, (tx) => claimItems(tx, claim))
+    const { claimed } = await withTxRetry(db, (tx) => claimItems(tx, claim))
     if (claimed.length === 0) left.splice(at % left.length, 1)
     else {
       await withTxRetry(db, (tx) => bookCalls(tx, claimed.map(settled)))

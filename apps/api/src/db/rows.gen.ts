@@ -476,10 +476,16 @@ export interface ProviderAccountsRow {
   base_url: string
   /** True when base_url is a Gleaner sandbox: its money is play money. */
   sandbox: boolean
+  /** Calls at the same time, at most, over all workers. */
   max_in_flight: number
+  /** Calls a second, at most, over all workers; null = no limit. */
   max_per_second: number | null
   created_at: Date
   updated_at: Date | null
+  /** Calls a day, at most, over all workers; null = no limit. eBay: 5,000. */
+  calls_per_day: number | null
+  /** Time zone at whose midnight the day's quota begins anew. eBay: Pacific. */
+  quota_zone: string
 }
 
 export interface ProviderAccountsTable {
@@ -492,6 +498,69 @@ export interface ProviderAccountsTable {
   max_per_second: number | null
   created_at: Generated<Date>
   updated_at: Date | null
+  calls_per_day: number | null
+  quota_zone: Generated<string>
+}
+
+/** A row of the table provider_governors. */
+export interface ProviderGovernorsRow {
+  account_id: string
+  /** Calls that may be in flight now: grows with answers, halves with trouble, never above max_in_flight. */
+  window_calls: number
+  /** Below it the window grows by one with every answer, above it by one in a window of answers. */
+  steep_below: number
+  cut_at: Date
+  latency_ms: number | null
+  latency_floor_ms: number | null
+  /** When the next call may be sent: each call moves it on by one spacing of the rate. */
+  slot_at: Date
+  rest_until: Date
+  throttles_in_row: number
+  day_ends_at: Date
+  /** Calls claimed in the quota day that ends at day_ends_at. */
+  day_calls: number
+  quota_until: Date
+  tokens_left: number | null
+  tokens_per_minute: number | null
+  tokens_at: Date | null
+  /** healthy; stopped: nothing is sent until a probe succeeds; testing: one call at a time. */
+  health: 'healthy' | 'testing' | 'stopped'
+  /** What became of the last 40 calls, oldest first: + usable, o refused or unreadable, x no answer, - told to wait. */
+  recent: string
+  stops_in_row: number
+  stopped_at: Date | null
+  probe_at: Date | null
+  trouble: string | null
+  trouble_at: Date | null
+  probe_note: string | null
+  updated_at: Date
+}
+
+export interface ProviderGovernorsTable {
+  account_id: string
+  window_calls: Generated<number>
+  steep_below: Generated<number>
+  cut_at: Generated<Date>
+  latency_ms: number | null
+  latency_floor_ms: number | null
+  slot_at: Generated<Date>
+  rest_until: Generated<Date>
+  throttles_in_row: Generated<number>
+  day_ends_at: Generated<Date>
+  day_calls: Generated<number>
+  quota_until: Generated<Date>
+  tokens_left: number | null
+  tokens_per_minute: number | null
+  tokens_at: Date | null
+  health: Generated<'healthy' | 'testing' | 'stopped'>
+  recent: Generated<string>
+  stops_in_row: Generated<number>
+  stopped_at: Date | null
+  probe_at: Date | null
+  trouble: string | null
+  trouble_at: Date | null
+  probe_note: string | null
+  updated_at: Generated<Date>
 }
 
 /** A row of the table provider_prices. */
@@ -635,6 +704,7 @@ export interface Tables {
   org_members: OrgMembersTable
   orgs: OrgsTable
   provider_accounts: ProviderAccountsTable
+  provider_governors: ProviderGovernorsTable
   provider_prices: ProviderPricesTable
   sellers: SellersTable
   sightings: SightingsTable
