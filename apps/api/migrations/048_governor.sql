@@ -70,7 +70,7 @@ COMMENT ON COLUMN provider_governors.recent IS 'What became of the last 40 calls
 COMMENT ON COLUMN provider_governors.health IS 'healthy; stopped: nothing is sent until a probe succeeds; testing: one call at a time.';
 
 CREATE FUNCTION gleaner_account_governor() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
   INSERT INTO provider_governors (account_id) VALUES (NEW.id) ON CONFLICT (account_id) DO NOTHING;
   RETURN NULL;
@@ -99,7 +99,7 @@ CREATE INDEX idx_collection_runs_listing ON collection_runs(list_account_id) WHE
 --   until     for reasons stopped, quota and rest: when that may end; `note` what the trouble is
 CREATE FUNCTION gleaner_room(p_account uuid, p_run uuid, p_wanted integer)
 RETURNS TABLE (room integer, reason text, wait_ms integer, until timestamptz, note text)
-LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   -- Slots are given out so far ahead, ms: enough to keep a rate while claims are under way, short enough for a pause.
   ahead constant double precision := 150;
@@ -201,7 +201,7 @@ $$;
 -- an earlier moment, and gives each its moment to be sent. Returns that of the first, and the spacing of the others, in ms; both null where no rate is kept.
 CREATE FUNCTION gleaner_take_room(p_account uuid, p_calls integer, p_counted boolean)
 RETURNS TABLE (first_ms double precision, spacing_ms double precision)
-LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   g provider_governors;
   a provider_accounts;
