@@ -237,9 +237,9 @@ CREATE POLICY provider_governors_service_role ON provider_governors
   FOR ALL TO service_role USING (true) WITH CHECK (true);
 CREATE POLICY provider_governors_read ON provider_governors FOR SELECT TO authenticated USING (true);
 
-REVOKE ALL ON provider_governors FROM PUBLIC, anon, authenticated;
+REVOKE ALL ON provider_governors FROM PUBLIC, anon, authenticated, service_role;
 GRANT SELECT, UPDATE ON provider_governors TO service_role;
 GRANT SELECT ON provider_governors TO authenticated;
 REVOKE ALL ON FUNCTION gleaner_account_governor(), gleaner_room(uuid, uuid, integer), gleaner_take_room(uuid, integer, boolean)
-  FROM PUBLIC, anon, authenticated;
+  FROM PUBLIC, anon, authenticated, service_role;
 GRANT EXECUTE ON FUNCTION gleaner_room(uuid, uuid, integer), gleaner_take_room(uuid, integer, boolean) TO service_role;

@@ -156,7 +156,9 @@ it('stops a failing provider, probes it, tests it with one call at a time, and g
   await faults({ provider: 'ebay', operation: 'search', kind: 'server_error', status: 503 })
   const run = await market.startOn({ products: 60, cap: CAP })
   await fleet(2)
-  const paused = await reaches(run, 'paused')
+  await reaches(run, 'paused')
+  await until(fresh.db, 'select from collection_runs where id = $1 and held_calls = 0', [run.id])
+  const paused = (await runSnapshot(fresh.db, run.id)) as RunSnapshot
   expect(paused).toMatchObject({ pauseReason: 'provider', spentMicros: 0 })
   expect(paused.pauseNote).toContain('without an answer')
   expect(paused.releasedCalls).toBeLessThan(40)
