@@ -244,7 +244,36 @@ CREATE TABLE public.provider_accounts (
   max_in_flight integer DEFAULT 50 NOT NULL,
   max_per_second integer,
   created_at timestamp with time zone DEFAULT now() NOT NULL,
-  updated_at timestamp with time zone
+  updated_at timestamp with time zone,
+  calls_per_day integer,
+  quota_zone text DEFAULT 'America/Los_Angeles'::text NOT NULL
+);
+
+CREATE TABLE public.provider_governors (
+  account_id uuid NOT NULL,
+  window_calls real DEFAULT 10 NOT NULL,
+  steep_below real DEFAULT 1000000 NOT NULL,
+  cut_at timestamp with time zone DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
+  latency_ms real,
+  latency_floor_ms real,
+  slot_at timestamp with time zone DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
+  rest_until timestamp with time zone DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
+  throttles_in_row integer DEFAULT 0 NOT NULL,
+  day_ends_at timestamp with time zone DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
+  day_calls integer DEFAULT 0 NOT NULL,
+  quota_until timestamp with time zone DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
+  tokens_left real,
+  tokens_per_minute real,
+  tokens_at timestamp with time zone,
+  health text DEFAULT 'healthy'::text NOT NULL,
+  recent text DEFAULT ''::text NOT NULL,
+  stops_in_row integer DEFAULT 0 NOT NULL,
+  stopped_at timestamp with time zone,
+  probe_at timestamp with time zone,
+  trouble text,
+  trouble_at timestamp with time zone,
+  probe_note text,
+  updated_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE TABLE public.provider_prices (
@@ -300,6 +329,18 @@ CREATE OR REPLACE FUNCTION auth.uid()
  STABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$select (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_account_governor()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+  INSERT INTO provider_governors (account_id) VALUES (NEW.id) ON CONFLICT (account_id) DO NOTHING;
+  RETURN NULL;
+END
+$function$;
 
 CREATE OR REPLACE FUNCTION public.gleaner_call_illegal()
  RETURNS trigger
@@ -658,6 +699,108 @@ AS $function$
   ON CONFLICT (org_id, month) DO NOTHING
 $function$;
 
+CREATE OR REPLACE FUNCTION public.gleaner_room(p_account uuid, p_run uuid, p_wanted integer)
+ RETURNS TABLE(room integer, reason text, wait_ms integer, until timestamp with time zone, note text)
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+  -- Slots are given out so far ahead, ms: enough to keep a rate while claims are under way, short enough for a pause.
+  ahead constant double precision := 150;
+  g provider_governors;
+  a provider_accounts;
+  at timestamptz;
+  widest double precision;
+  all_flights bigint;
+  run_flights bigint;
+  org_flights bigint;
+  org_count bigint;
+  run_count bigint;
+  rivals bigint;
+  owed double precision;
+  sister_flies bigint[];
+  sister_wants bigint[];
+  share double precision;
+  free double precision;
+  slots double precision;
+  spacing_ms double precision;
+BEGIN
+  SELECT * INTO g FROM provider_governors WHERE account_id = p_account FOR NO KEY UPDATE;
+  SELECT * INTO a FROM provider_accounts WHERE id = p_account;
+  IF g.account_id IS NULL OR a.id IS NULL THEN
+    RETURN QUERY SELECT 0, 'gone', 1000, NULL::timestamptz, NULL::text;
+    RETURN;
+  END IF;
+  at := clock_timestamp();
+  IF g.health = 'stopped' THEN
+    RETURN QUERY SELECT 0, 'stopped', 1000, g.probe_at, g.trouble;
+    RETURN;
+  ELSIF g.quota_until > at THEN
+    RETURN QUERY SELECT 0, 'quota', 1000, g.quota_until, g.trouble;
+    RETURN;
+  ELSIF a.calls_per_day IS NOT NULL AND g.day_ends_at > at AND g.day_calls >= a.calls_per_day THEN
+    RETURN QUERY SELECT 0, 'quota', 1000, g.day_ends_at, format('The account''s %s calls a day are used.', to_char(a.calls_per_day, 'FM999,999,999,999'));
+    RETURN;
+  ELSIF g.rest_until > at THEN
+    RETURN QUERY SELECT 0, 'rest', least(1000, ceil(extract(epoch FROM g.rest_until - at) * 1000))::integer, g.rest_until, g.trouble;
+    RETURN;
+  END IF;
+
+  widest := CASE WHEN g.health = 'testing' THEN 1 ELSE least(floor(g.window_calls), a.max_in_flight) END;
+  -- The window is shared evenly between organisations, and between the runs of one; what nobody wants is anybody's.
+  WITH flights AS (
+    SELECT run_id, count(*) AS calls FROM collection_calls WHERE account_id = p_account AND state = 'held' GROUP BY run_id
+  ), active AS (
+    SELECT r.id, r.org_id, r.org_id = (SELECT org_id FROM collection_runs WHERE id = p_run) AS ours,
+      coalesce(f.calls, 0) AS flies,
+      coalesce(f.calls, 0) + CASE WHEN r.search_account_id = p_account THEN r.pending_items ELSE 0 END
+        + CASE WHEN r.list_account_id = p_account THEN r.open_categories ELSE 0 END AS wants
+    FROM collection_runs r LEFT JOIN flights f ON f.run_id = r.id
+    WHERE r.status = 'running' AND (r.search_account_id = p_account OR r.list_account_id = p_account)
+  ), wanting AS (
+    SELECT * FROM active WHERE wants > 0 OR id = p_run
+  ), orgs AS (
+    SELECT org_id, ours, sum(flies) AS flies, sum(wants) AS wants, count(*) OVER () AS many FROM wanting GROUP BY org_id, ours
+  )
+  SELECT coalesce((SELECT sum(calls) FROM flights), 0), coalesce((SELECT calls FROM flights WHERE run_id = p_run), 0),
+    greatest(1, (SELECT count(*) FROM orgs)), greatest(1, (SELECT count(*) FROM wanting WHERE ours)),
+    (SELECT count(*) FROM wanting WHERE id <> p_run),
+    coalesce((SELECT flies FROM orgs WHERE ours), 0),
+    coalesce((SELECT sum(greatest(0, least(floor(widest / many), wants) - flies)) FROM orgs WHERE NOT ours), 0),
+    coalesce((SELECT array_agg(flies) FROM wanting WHERE ours AND id <> p_run), '{}'),
+    coalesce((SELECT array_agg(wants) FROM wanting WHERE ours AND id <> p_run), '{}')
+    INTO all_flights, run_flights, org_count, run_count, rivals, org_flights, owed, sister_flies, sister_wants;
+  free := widest - all_flights;
+  share := floor(widest / org_count);
+  free := CASE WHEN share >= 1 THEN least(free, greatest(share - org_flights, free - owed)) WHEN org_flights = 0 THEN least(free, 1) ELSE 0 END;
+  share := floor((org_flights + greatest(free, 0)) / run_count);
+  SELECT coalesce(sum(greatest(0, least(share, w) - f)), 0) INTO owed FROM unnest(sister_flies, sister_wants) AS sister(f, w);
+  free := CASE WHEN share >= 1 THEN least(free, greatest(share - run_flights, free - owed)) WHEN run_flights = 0 THEN least(free, 1) ELSE 0 END;
+  IF free < 1 THEN
+    RETURN QUERY SELECT 0, 'window', 100, NULL::timestamptz, NULL::text;
+    RETURN;
+  END IF;
+
+  IF a.calls_per_day IS NOT NULL AND g.day_ends_at > at THEN free := least(free, a.calls_per_day - g.day_calls);
+  ELSIF a.calls_per_day IS NOT NULL THEN free := least(free, a.calls_per_day);
+  END IF;
+
+  IF a.max_per_second IS NOT NULL THEN
+    spacing_ms := 1000 / (a.max_per_second * 0.99);
+    slots := floor((ahead - greatest(0, extract(epoch FROM g.slot_at - at) * 1000)) / spacing_ms) + 1;
+    IF extract(epoch FROM g.slot_at - at) * 1000 > ahead THEN
+      RETURN QUERY SELECT 0, 'rate',
+        greatest(1, ceil(extract(epoch FROM g.slot_at - at) * 1000 - ahead / 2))::integer, NULL::timestamptz, NULL::text;
+      RETURN;
+    END IF;
+    -- Rivals for a rate take turns: none takes all that has gathered.
+    free := least(free, greatest(1, ceil(slots / (rivals + 1))));
+  END IF;
+  RETURN QUERY SELECT least(p_wanted, floor(free))::integer, NULL::text,
+    CASE WHEN a.max_per_second IS NULL THEN 0 ELSE ceil(ahead / 2)::integer END, NULL::timestamptz, NULL::text;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION public.gleaner_run_delete()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -856,6 +999,38 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION public.gleaner_take_room(p_account uuid, p_calls integer, p_counted boolean)
+ RETURNS TABLE(first_ms double precision, spacing_ms double precision)
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+  g provider_governors;
+  a provider_accounts;
+  at timestamptz;
+  spacing interval;
+  first timestamptz;
+BEGIN
+  SELECT * INTO g FROM provider_governors WHERE account_id = p_account FOR NO KEY UPDATE;
+  SELECT * INTO a FROM provider_accounts WHERE id = p_account;
+  at := clock_timestamp();
+  -- 99 % of the rate: what calls are late against each other on their way must not add up to one too many in a second.
+  spacing := interval '1 second' / (a.max_per_second * 0.99);
+  first := greatest(g.slot_at, at);
+  IF p_calls > 0 AND (a.max_per_second IS NOT NULL OR a.calls_per_day IS NOT NULL) THEN
+    UPDATE provider_governors SET
+      slot_at = CASE WHEN spacing IS NULL THEN g.slot_at ELSE first + p_calls * spacing END,
+      day_calls = CASE WHEN g.day_ends_at > at THEN g.day_calls ELSE 0 END + CASE WHEN p_counted THEN 0 ELSE p_calls END,
+      day_ends_at = CASE WHEN g.day_ends_at > at THEN g.day_ends_at
+        ELSE (date_trunc('day', at AT TIME ZONE a.quota_zone) + interval '1 day') AT TIME ZONE a.quota_zone END
+    WHERE account_id = p_account;
+  END IF;
+  RETURN QUERY SELECT
+    CASE WHEN spacing IS NULL THEN NULL ELSE extract(epoch FROM first)::double precision * 1000 END,
+    extract(epoch FROM spacing)::double precision * 1000;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION public.gleaner_touch()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -969,9 +1144,17 @@ ALTER TABLE public.provider_accounts ADD CONSTRAINT provider_accounts_pkey PRIMA
 ALTER TABLE public.provider_accounts ADD CONSTRAINT provider_accounts_name_unique UNIQUE (name);
 ALTER TABLE public.provider_accounts ADD CONSTRAINT provider_accounts_adapter_known CHECK ((adapter = ANY (ARRAY['ebay_browse'::text, 'oxylabs'::text, 'keepa'::text])));
 ALTER TABLE public.provider_accounts ADD CONSTRAINT provider_accounts_base_url_form CHECK (((base_url ~ '^https?://[^/]'::text) AND (base_url !~ '/$'::text)));
+ALTER TABLE public.provider_accounts ADD CONSTRAINT provider_accounts_calls_per_day_range CHECK (((calls_per_day >= 1) AND (calls_per_day <= 1000000000)));
 ALTER TABLE public.provider_accounts ADD CONSTRAINT provider_accounts_max_in_flight_range CHECK (((max_in_flight >= 1) AND (max_in_flight <= 10000)));
 ALTER TABLE public.provider_accounts ADD CONSTRAINT provider_accounts_max_per_second_range CHECK (((max_per_second >= 1) AND (max_per_second <= 100000)));
 ALTER TABLE public.provider_accounts ADD CONSTRAINT provider_accounts_name_form CHECK ((name ~ '^[a-z0-9][a-z0-9-]{0,62}$'::text));
+ALTER TABLE public.provider_accounts ADD CONSTRAINT provider_accounts_quota_zone_form CHECK ((quota_zone ~ '^[A-Za-z][A-Za-z0-9_+/-]{0,63}$'::text));
+ALTER TABLE public.provider_governors ADD CONSTRAINT provider_governors_pkey PRIMARY KEY (account_id);
+ALTER TABLE public.provider_governors ADD CONSTRAINT provider_governors_day_calls_range CHECK ((day_calls >= 0));
+ALTER TABLE public.provider_governors ADD CONSTRAINT provider_governors_health_known CHECK ((health = ANY (ARRAY['healthy'::text, 'testing'::text, 'stopped'::text])));
+ALTER TABLE public.provider_governors ADD CONSTRAINT provider_governors_recent_form CHECK ((recent ~ '^[+ox-]{0,40}$'::text));
+ALTER TABLE public.provider_governors ADD CONSTRAINT provider_governors_stopped_has_probe CHECK (((health <> 'stopped'::text) OR ((stopped_at IS NOT NULL) AND (probe_at IS NOT NULL))));
+ALTER TABLE public.provider_governors ADD CONSTRAINT provider_governors_window_range CHECK ((window_calls >= (1)::double precision));
 ALTER TABLE public.provider_prices ADD CONSTRAINT provider_prices_pkey PRIMARY KEY (account_id, kind);
 ALTER TABLE public.provider_prices ADD CONSTRAINT provider_prices_kind_known CHECK ((kind = ANY (ARRAY['ebay.search'::text, 'oxylabs.amazon_bestsellers'::text, 'oxylabs.ebay'::text, 'keepa.token'::text])));
 ALTER TABLE public.provider_prices ADD CONSTRAINT provider_prices_range CHECK (((price_micros >= 0) AND (price_micros <= 1000000000)));
@@ -1002,6 +1185,7 @@ ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_org_id
 ALTER TABLE public.collection_sightings ADD CONSTRAINT collection_sightings_item_id_fkey FOREIGN KEY (item_id) REFERENCES public.collection_items(id) ON DELETE CASCADE;
 ALTER TABLE public.org_members ADD CONSTRAINT org_members_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.org_members ADD CONSTRAINT org_members_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE;
+ALTER TABLE public.provider_governors ADD CONSTRAINT provider_governors_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.provider_accounts(id) ON DELETE CASCADE;
 ALTER TABLE public.provider_prices ADD CONSTRAINT provider_prices_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.provider_accounts(id) ON DELETE CASCADE;
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_first_seen_run_id_fkey FOREIGN KEY (first_seen_run_id) REFERENCES public.collection_runs(id) ON DELETE SET NULL;
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_last_seen_run_id_fkey FOREIGN KEY (last_seen_run_id) REFERENCES public.collection_runs(id) ON DELETE SET NULL;
@@ -1012,6 +1196,7 @@ ALTER TABLE public.sellers ADD CONSTRAINT sellers_org_id_fkey FOREIGN KEY (org_i
 CREATE UNIQUE INDEX users_email_key ON auth.users USING btree (lower((email)::text));
 CREATE INDEX idx_collection_calls_category_id ON public.collection_calls USING btree (category_id) WHERE (category_id IS NOT NULL);
 CREATE INDEX idx_collection_calls_held ON public.collection_calls USING btree (run_id, lease_until) WHERE (state = 'held'::text);
+CREATE INDEX idx_collection_calls_in_flight ON public.collection_calls USING btree (account_id, run_id) WHERE (state = 'held'::text);
 CREATE INDEX idx_collection_calls_item_id ON public.collection_calls USING btree (item_id) WHERE (item_id IS NOT NULL);
 CREATE INDEX idx_collection_calls_run_id ON public.collection_calls USING btree (run_id);
 CREATE INDEX idx_collection_calls_suspect ON public.collection_calls USING btree (run_id) WHERE (state = 'suspect'::text);
@@ -1024,10 +1209,12 @@ CREATE INDEX idx_collection_run_categories_claim ON public.collection_run_catego
 CREATE INDEX idx_collection_runs_created_at ON public.collection_runs USING btree (created_at);
 CREATE INDEX idx_collection_runs_created_by ON public.collection_runs USING btree (created_by);
 CREATE INDEX idx_collection_runs_list_account_id ON public.collection_runs USING btree (list_account_id);
+CREATE INDEX idx_collection_runs_listing ON public.collection_runs USING btree (list_account_id) WHERE (status = 'running'::text);
 CREATE INDEX idx_collection_runs_open ON public.collection_runs USING btree (org_id, number) WHERE (status = ANY (ARRAY['pending'::text, 'running'::text, 'paused'::text]));
 CREATE INDEX idx_collection_runs_org_id ON public.collection_runs USING btree (org_id);
 CREATE INDEX idx_collection_runs_running ON public.collection_runs USING btree (org_id) WHERE (status = 'running'::text);
 CREATE INDEX idx_collection_runs_search_account_id ON public.collection_runs USING btree (search_account_id);
+CREATE INDEX idx_collection_runs_searching ON public.collection_runs USING btree (search_account_id) WHERE (status = 'running'::text);
 CREATE INDEX idx_collection_runs_status ON public.collection_runs USING btree (status);
 CREATE INDEX idx_collection_sightings_sellers ON public.collection_sightings USING gin (seller_ids);
 CREATE INDEX idx_collection_workers_heartbeat ON public.collection_workers USING btree (heartbeat_at) WHERE (stopped_at IS NULL);
@@ -1088,6 +1275,7 @@ CREATE TRIGGER collection_settings_month_cap_begins AFTER INSERT ON public.colle
 CREATE TRIGGER collection_settings_month_cap_changes AFTER UPDATE ON public.collection_settings FOR EACH ROW WHEN (((new.month_cap_micros IS DISTINCT FROM old.month_cap_micros) OR (new.org_id <> old.org_id))) EXECUTE FUNCTION public.gleaner_month_cap_changed();
 CREATE TRIGGER collection_settings_month_cap_ends AFTER DELETE ON public.collection_settings FOR EACH ROW WHEN ((old.month_cap_micros IS NOT NULL)) EXECUTE FUNCTION public.gleaner_month_cap_changed();
 CREATE TRIGGER collection_settings_touch BEFORE UPDATE ON public.collection_settings FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
+CREATE TRIGGER provider_accounts_governor AFTER INSERT ON public.provider_accounts FOR EACH ROW EXECUTE FUNCTION public.gleaner_account_governor();
 CREATE TRIGGER provider_accounts_touch BEFORE UPDATE ON public.provider_accounts FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
 CREATE TRIGGER provider_prices_touch BEFORE UPDATE ON public.provider_prices FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
 CREATE TRIGGER sellers_touch BEFORE UPDATE ON public.sellers FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
@@ -1110,6 +1298,7 @@ ALTER TABLE public.collection_workers ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.org_members ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.orgs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.provider_accounts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.provider_governors ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.provider_prices ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.sellers ENABLE ROW LEVEL SECURITY;
 
@@ -1244,6 +1433,13 @@ CREATE POLICY provider_accounts_service_role ON public.provider_accounts AS PERM
   USING (true)
   WITH CHECK (true);
 
+CREATE POLICY provider_governors_read ON public.provider_governors AS PERMISSIVE FOR SELECT TO authenticated
+  USING (true);
+
+CREATE POLICY provider_governors_service_role ON public.provider_governors AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
 CREATE POLICY provider_prices_read ON public.provider_prices AS PERMISSIVE FOR SELECT TO authenticated
   USING (true);
 
@@ -1260,6 +1456,7 @@ CREATE POLICY sellers_service_role ON public.sellers AS PERMISSIVE FOR ALL TO se
 
 -- Privileges
 
+REVOKE ALL ON FUNCTION public.gleaner_account_governor() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_calls_inserted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_calls_updated() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_category_changed() FROM PUBLIC;
@@ -1269,10 +1466,12 @@ REVOKE ALL ON FUNCTION public.gleaner_items_updated() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_month_cap_changed() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_month_left(p_org uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_open_month(p_org uuid, p_month date) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_room(p_account uuid, p_run uuid, p_wanted integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_run_delete() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_run_deleted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_run_insert() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_run_place() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_take_room(p_account uuid, p_calls integer, p_counted boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.is_member(org uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.member_org_ids() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.member_role(org uuid) FROM PUBLIC;
@@ -1314,10 +1513,12 @@ GRANT SELECT ON public.collection_settings TO authenticated;
 GRANT SELECT ON public.collection_sightings TO authenticated;
 GRANT SELECT ON public.orgs TO authenticated;
 GRANT SELECT ON public.provider_accounts TO authenticated;
+GRANT SELECT ON public.provider_governors TO authenticated;
 GRANT SELECT ON public.provider_prices TO authenticated;
 GRANT SELECT ON public.sellers TO authenticated;
 GRANT SELECT ON public.sightings TO authenticated;
 GRANT SELECT ON public.sightings TO service_role;
+GRANT SELECT, UPDATE ON public.provider_governors TO service_role;
 GRANT INSERT (account_id, attempt, booked_at, category_id, charge_micros, epoch, hold_micros, id, item_id, lease_until, outcome, request, run_id, rung, state, worker_id) ON public.collection_calls TO service_role;
 GRANT INSERT (actor_id, data, run_id, seq, type) ON public.collection_events TO service_role;
 GRANT UPDATE (attempt, cost_cents, cost_micros, epoch, error_code, error_message, finished_at, not_before, outcome, rung, status) ON public.collection_items TO service_role;
@@ -1341,6 +1542,8 @@ GRANT EXECUTE ON FUNCTION auth.uid() TO anon;
 GRANT EXECUTE ON FUNCTION auth.uid() TO authenticated;
 GRANT EXECUTE ON FUNCTION auth.uid() TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_month_left(p_org uuid) TO service_role;
+GRANT EXECUTE ON FUNCTION public.gleaner_room(p_account uuid, p_run uuid, p_wanted integer) TO service_role;
+GRANT EXECUTE ON FUNCTION public.gleaner_take_room(p_account uuid, p_calls integer, p_counted boolean) TO service_role;
 GRANT EXECUTE ON FUNCTION public.is_member(org uuid) TO authenticated;
 GRANT EXECUTE ON FUNCTION public.is_member(org uuid) TO service_role;
 GRANT EXECUTE ON FUNCTION public.member_org_ids() TO authenticated;
@@ -1388,6 +1591,17 @@ COMMENT ON COLUMN public.collection_sightings.evidence IS 'Per seller, in the or
 COMMENT ON COLUMN public.collection_workers.stop_because IS 'Set: the worker is to leave, and says this why. It looks with every heartbeat.';
 COMMENT ON TABLE public.provider_accounts IS 'Accounts at metered providers. Secrets live in the environment of the workers, never here.';
 COMMENT ON COLUMN public.provider_accounts.sandbox IS 'True when base_url is a Gleaner sandbox: its money is play money.';
+COMMENT ON COLUMN public.provider_accounts.max_in_flight IS 'Calls at the same time, at most, over all workers.';
+COMMENT ON COLUMN public.provider_accounts.max_per_second IS 'Calls a second, at most, over all workers; null = no limit.';
+COMMENT ON COLUMN public.provider_accounts.calls_per_day IS 'Calls a day, at most, over all workers; null = no limit. eBay: 5,000.';
+COMMENT ON COLUMN public.provider_accounts.quota_zone IS 'Time zone at whose midnight the day''s quota begins anew. eBay: Pacific.';
+COMMENT ON TABLE public.provider_governors IS 'How each provider account may be called now, over the whole fleet.';
+COMMENT ON COLUMN public.provider_governors.window_calls IS 'Calls that may be in flight now: grows with answers, halves with trouble, never above max_in_flight.';
+COMMENT ON COLUMN public.provider_governors.steep_below IS 'Below it the window grows by one with every answer, above it by one in a window of answers.';
+COMMENT ON COLUMN public.provider_governors.slot_at IS 'When the next call may be sent: each call moves it on by one spacing of the rate.';
+COMMENT ON COLUMN public.provider_governors.day_calls IS 'Calls claimed in the quota day that ends at day_ends_at.';
+COMMENT ON COLUMN public.provider_governors.health IS 'healthy; stopped: nothing is sent until a probe succeeds; testing: one call at a time.';
+COMMENT ON COLUMN public.provider_governors.recent IS 'What became of the last 40 calls, oldest first: + usable, o refused or unreadable, x no answer, - told to wait.';
 COMMENT ON TABLE public.provider_prices IS 'What one unit costs at most, in micro-dollars. A kind without a row is never called.';
 COMMENT ON COLUMN public.sellers.platform_id IS 'The provider''s unchanging id of the seller, when known. Never lower-cased.';
 COMMENT ON COLUMN public.sellers.times_seen IS 'Number of distinct runs in which this seller was seen, exactly.';

@@ -56,8 +56,8 @@ function wanted(runId: string, slots: number, price: Micros = PRICE) {
   return { runId, workerId: newId(), accountId: arena.search.id, callIds, priceMicros: price, leaseMs: 60_000 }
 }
 
-function claim(runId: string, slots: number, price: Micros = PRICE): Promise<ClaimedItem[]> {
-  return withTxRetry(crowd, (tx) => claimItems(tx, wanted(runId, slots, price)))
+async function claim(runId: string, slots: number, price: Micros = PRICE): Promise<readonly ClaimedItem[]> {
+  return (await withTxRetry(crowd, (tx) => claimItems(tx, wanted(runId, slots, price)))).claimed
 }
 
 type Held = Readonly<{ run: RunSnapshot; micros: number; at?: string }>
@@ -104,9 +104,10 @@ describe('many at once', () => {
       let claimed = 0
       for (;;) {
         // No second try: a deadlock, or a hold that meets the cap, would be an error here.
-        const got = await withTx(crowd, (tx) => claimItems(tx, wanted(runs[index % 4]?.id ?? '', 1 + (index % 7))))
-        if (got.length === 0) return claimed
-        claimed += got.length
+        const { id = '' } = runs[index % 4] ?? {}
+        const slice = await withTx(crowd, (tx) => claimItems(tx, wanted(id, 1 + (index % 7))))
+        if (slice.claimed.length === 0) return claimed
+        claimed += slice.claimed.length
       }
     }
     const claimed = await Promise.all(Array.from({ length: CLAIMERS }, (_, index) => work(index)))
