@@ -25,6 +25,7 @@ export async function workRun(options: LaneOptions, signal: AbortSignal): Promis
     for (const end of ends) if (end.status === 'rejected') throw end.reason
     return (await runSnapshot(lane.db, lane.run.id)) ?? lane.run
   } finally {
+    await Promise.all([lane.observers.search.flush(), lane.observers.list.flush()])
     signal.removeEventListener('abort', close)
   }
 }

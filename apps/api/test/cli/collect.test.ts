@@ -193,11 +193,7 @@ describe('stopping and going on', () => {
   })
 
   it('a detached run is worked on by whoever is up, can be paused and cancelled', async () => {
-<<<<<<< HEAD
     await sandbox(origin, 'latency', { ms: 1_500, jitterMs: 0 })
-=======
-    await sandbox(origin, 'latency', { ms: 3000, jitterMs: 0 })
->>>>>>> b9a00de (cli: give a test of pausing a run that lasts)
     const { number } = await place.json<Run>(['collect', 'office-products', '--detach'])
     const paused = await place.json<Run>(['run', 'pause', String(number)])
     expect(paused).toMatchObject({ number, status: 'paused', pauseReason: 'operator' })
