@@ -125,7 +125,7 @@ describe('many at once', () => {
         withTx(crowd, (tx) => claimItems(tx, wanted(runs[index % 4]?.id ?? '', 3))),
       ),
     )
-    expect(claimed.flat()).toHaveLength(20)
+    expect(claimed.flatMap((slice) => slice.claimed)).toHaveLength(20)
     expect(await month()).toMatchObject({ capMicros: 20_000, heldMicros: 20_000 })
   })
 
@@ -213,7 +213,7 @@ describe('a claim', () => {
     await setCap(3 * LIST_PRICE - 1)
     const run = await makeRun({ products: 0, categories: ['a', 'b', 'c', 'd'] })
     const ids = await arena.rows<{ id: string }>('select id from collection_run_categories where run_id = $1', [run.id])
-    const claimed = await withTxRetry(crowd, (tx) =>
+    const { claimed } = await withTxRetry(crowd, (tx) =>
       claimCategories(
         tx,
         wanted(run.id, 4),
