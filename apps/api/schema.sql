@@ -64,6 +64,14 @@ CREATE TABLE public.collection_events (
   data jsonb DEFAULT '{}'::jsonb NOT NULL
 );
 
+CREATE TABLE public.collection_hooks (
+  org_id uuid NOT NULL,
+  url text NOT NULL,
+  secret text NOT NULL,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  updated_at timestamp with time zone
+);
+
 CREATE TABLE public.collection_items (
   id uuid DEFAULT gen_random_uuid() NOT NULL,
   run_id uuid NOT NULL,
@@ -107,6 +115,22 @@ CREATE TABLE public.collection_months (
   settled_calls integer DEFAULT 0 NOT NULL,
   released_calls integer DEFAULT 0 NOT NULL,
   suspect_calls integer DEFAULT 0 NOT NULL
+);
+
+CREATE TABLE public.collection_notifications (
+  run_id uuid NOT NULL,
+  seq bigint NOT NULL,
+  org_id uuid NOT NULL,
+  type text NOT NULL,
+  facts jsonb NOT NULL,
+  state text DEFAULT 'pending'::text NOT NULL,
+  attempts integer DEFAULT 0 NOT NULL,
+  next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  lease_until timestamp with time zone,
+  status_code integer,
+  error_message text,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  ended_at timestamp with time zone
 );
 
 CREATE TABLE public.collection_run_categories (
@@ -497,6 +521,23 @@ BEGIN
       failed_categories = failed_categories + (NEW.status = 'failed')::int
     WHERE id = NEW.run_id;
   END IF;
+  RETURN NULL;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_event_notifies()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+  INSERT INTO collection_notifications (run_id, seq, org_id, type, facts)
+  SELECT NEW.run_id, NEW.seq, r.org_id, NEW.type, jsonb_build_object(
+    'at', NEW.at, 'number', r.number, 'name', r.name, 'status', r.status, 'data', NEW.data,
+    'cap_micros', r.cap_micros, 'spent_micros', r.spent_micros, 'held_micros', r.held_micros,
+    'suspect_micros', r.suspect_micros)
+  FROM collection_runs r JOIN collection_hooks h ON h.org_id = r.org_id WHERE r.id = NEW.run_id;
   RETURN NULL;
 END
 $function$;
@@ -1080,6 +1121,9 @@ ALTER TABLE public.collection_category_products ADD CONSTRAINT collection_catego
 ALTER TABLE public.collection_category_products ADD CONSTRAINT collection_category_products_rank_range CHECK ((rank >= 1));
 ALTER TABLE public.collection_events ADD CONSTRAINT collection_events_pkey PRIMARY KEY (run_id, seq);
 ALTER TABLE public.collection_events ADD CONSTRAINT collection_events_seq_range CHECK ((seq >= 1));
+ALTER TABLE public.collection_hooks ADD CONSTRAINT collection_hooks_pkey PRIMARY KEY (org_id);
+ALTER TABLE public.collection_hooks ADD CONSTRAINT collection_hooks_secret_length CHECK (((char_length(secret) >= 32) AND (char_length(secret) <= 200)));
+ALTER TABLE public.collection_hooks ADD CONSTRAINT collection_hooks_url_form CHECK (((url ~ '^https?://[^/?#[:space:]]+[^#[:space:]]*$'::text) AND (char_length(url) <= 2000)));
 ALTER TABLE public.collection_items ADD CONSTRAINT collection_items_pkey PRIMARY KEY (id);
 ALTER TABLE public.collection_items ADD CONSTRAINT collection_items_unique UNIQUE (run_id, item_type, external_id);
 ALTER TABLE public.collection_items ADD CONSTRAINT collection_items_item_type_check CHECK ((item_type = ANY (ARRAY['amazon_product'::text, 'ebay_seller'::text])));
@@ -1099,6 +1143,10 @@ ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_cap_range 
 ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_first_day CHECK ((EXTRACT(day FROM month) = (1)::numeric));
 ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_not_negative CHECK (((spent_micros >= 0) AND (held_micros >= 0) AND (suspect_micros >= 0) AND (breach_micros >= 0) AND (deleted_micros >= 0) AND (deleted_breach_micros >= 0) AND (held_calls >= 0) AND (settled_calls >= 0) AND (released_calls >= 0) AND (suspect_calls >= 0)));
 ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_within_cap CHECK (((((spent_micros + held_micros) + suspect_micros) + deleted_micros) <= ((cap_micros + breach_micros) + deleted_breach_micros)));
+ALTER TABLE public.collection_notifications ADD CONSTRAINT collection_notifications_pkey PRIMARY KEY (run_id, seq);
+ALTER TABLE public.collection_notifications ADD CONSTRAINT collection_notifications_attempts_range CHECK ((attempts >= 0));
+ALTER TABLE public.collection_notifications ADD CONSTRAINT collection_notifications_ended_fits_state CHECK (((state = 'pending'::text) = (ended_at IS NULL)));
+ALTER TABLE public.collection_notifications ADD CONSTRAINT collection_notifications_state_known CHECK ((state = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text])));
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_pkey PRIMARY KEY (id);
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_unique UNIQUE (run_id, category_key);
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_attempt_range CHECK ((attempt >= 0));
@@ -1172,10 +1220,13 @@ ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_run_id_fkey 
 ALTER TABLE public.collection_category_products ADD CONSTRAINT collection_category_products_category_id_fkey FOREIGN KEY (category_id) REFERENCES public.collection_run_categories(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_category_products ADD CONSTRAINT collection_category_products_item_id_fkey FOREIGN KEY (item_id) REFERENCES public.collection_items(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_events ADD CONSTRAINT collection_events_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
+ALTER TABLE public.collection_hooks ADD CONSTRAINT collection_hooks_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_items ADD CONSTRAINT collection_items_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_lanes ADD CONSTRAINT collection_lanes_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_lanes ADD CONSTRAINT collection_lanes_worker_id_fkey FOREIGN KEY (worker_id) REFERENCES public.collection_workers(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
+ALTER TABLE public.collection_notifications ADD CONSTRAINT collection_notifications_event_fkey FOREIGN KEY (run_id, seq) REFERENCES public.collection_events(run_id, seq) ON DELETE CASCADE;
+ALTER TABLE public.collection_notifications ADD CONSTRAINT collection_notifications_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id);
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_list_account_id_fkey FOREIGN KEY (list_account_id) REFERENCES public.provider_accounts(id) ON DELETE RESTRICT;
@@ -1205,6 +1256,8 @@ CREATE INDEX idx_collection_items_claim ON public.collection_items USING btree (
 CREATE INDEX idx_collection_items_item_type ON public.collection_items USING btree (item_type);
 CREATE INDEX idx_collection_items_status ON public.collection_items USING btree (status);
 CREATE INDEX idx_collection_lanes_worker_id ON public.collection_lanes USING btree (worker_id);
+CREATE INDEX idx_collection_notifications_org_id ON public.collection_notifications USING btree (org_id, created_at);
+CREATE INDEX idx_collection_notifications_pending ON public.collection_notifications USING btree (next_at) WHERE (state = 'pending'::text);
 CREATE INDEX idx_collection_run_categories_claim ON public.collection_run_categories USING btree (run_id, "position") WHERE (status = 'pending'::text);
 CREATE INDEX idx_collection_runs_created_at ON public.collection_runs USING btree (created_at);
 CREATE INDEX idx_collection_runs_created_by ON public.collection_runs USING btree (created_by);
@@ -1254,6 +1307,8 @@ CREATE TRIGGER collection_calls_only_with_run BEFORE DELETE ON public.collection
 CREATE TRIGGER collection_calls_updated AFTER UPDATE ON public.collection_calls REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_calls_updated();
 CREATE TRIGGER collection_events_final BEFORE DELETE OR UPDATE ON public.collection_events FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_events_final();
 CREATE TRIGGER collection_events_inserted AFTER INSERT ON public.collection_events REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_events_inserted();
+CREATE TRIGGER collection_events_notify AFTER INSERT ON public.collection_events FOR EACH ROW WHEN (((new.type = ANY (ARRAY['run.soft_warning'::text, 'run.completed'::text, 'run.failed'::text])) OR ((new.type = 'run.paused'::text) AND ((new.data ->> 'reason'::text) IS DISTINCT FROM 'operator'::text)))) EXECUTE FUNCTION public.gleaner_event_notifies();
+CREATE TRIGGER collection_hooks_touch BEFORE UPDATE ON public.collection_hooks FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
 CREATE TRIGGER collection_items_begin BEFORE INSERT ON public.collection_items FOR EACH ROW WHEN ((NOT (((new.item_type = 'amazon_product'::text) AND (new.status = ANY (ARRAY['pending'::text, 'skipped'::text]))) OR ((new.item_type = 'ebay_seller'::text) AND (new.status = 'completed'::text))))) EXECUTE FUNCTION public.gleaner_item_begins();
 CREATE TRIGGER collection_items_illegal BEFORE UPDATE ON public.collection_items FOR EACH ROW WHEN ((((old.status <> ALL (ARRAY['pending'::text, 'processing'::text])) AND ((new.status <> old.status) OR (new.outcome IS DISTINCT FROM old.outcome))) OR (new.epoch < old.epoch) OR (new.cost_micros < old.cost_micros) OR (new.id <> old.id) OR (new.run_id <> old.run_id) OR (new.item_type <> old.item_type) OR (new.external_id <> old.external_id) OR (new.new_to_org <> old.new_to_org))) EXECUTE FUNCTION public.gleaner_item_illegal();
 CREATE TRIGGER collection_items_inserted AFTER INSERT ON public.collection_items REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_items_inserted();
@@ -1287,9 +1342,11 @@ ALTER TABLE gleaner.migrations ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_calls ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_category_products ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_events ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.collection_hooks ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_items ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_lanes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_months ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.collection_notifications ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_run_categories ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_settings ENABLE ROW LEVEL SECURITY;
@@ -1338,6 +1395,10 @@ CREATE POLICY collection_events_service_role ON public.collection_events AS PERM
   USING (true)
   WITH CHECK (true);
 
+CREATE POLICY collection_hooks_service_role ON public.collection_hooks AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
 CREATE POLICY collection_items_member_read ON public.collection_items AS PERMISSIVE FOR SELECT TO authenticated
   USING ((EXISTS ( SELECT
    FROM public.collection_runs r
@@ -1361,6 +1422,13 @@ CREATE POLICY collection_months_member_read ON public.collection_months AS PERMI
 
 CREATE POLICY collection_months_service_role ON public.collection_months AS PERMISSIVE FOR SELECT TO service_role
   USING (true);
+
+CREATE POLICY collection_notifications_member_read ON public.collection_notifications AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY collection_notifications_service_role ON public.collection_notifications AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
 
 CREATE POLICY collection_run_categories_member_read ON public.collection_run_categories AS PERMISSIVE FOR SELECT TO authenticated
   USING ((EXISTS ( SELECT
@@ -1460,6 +1528,7 @@ REVOKE ALL ON FUNCTION public.gleaner_account_governor() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_calls_inserted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_calls_updated() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_category_changed() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_event_notifies() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_events_inserted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_items_inserted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_items_updated() FROM PUBLIC;
@@ -1493,6 +1562,7 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON public.org_members TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.orgs TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.provider_accounts TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.provider_prices TO service_role;
+GRANT DELETE, SELECT ON public.collection_hooks TO service_role;
 GRANT INSERT, SELECT ON public.collection_category_products TO service_role;
 GRANT INSERT, SELECT ON public.collection_items TO service_role;
 GRANT INSERT, SELECT ON public.collection_run_categories TO service_role;
@@ -1507,6 +1577,8 @@ GRANT SELECT ON public.collection_items TO authenticated;
 GRANT SELECT ON public.collection_lanes TO authenticated;
 GRANT SELECT ON public.collection_months TO authenticated;
 GRANT SELECT ON public.collection_months TO service_role;
+GRANT SELECT ON public.collection_notifications TO authenticated;
+GRANT SELECT ON public.collection_notifications TO service_role;
 GRANT SELECT ON public.collection_run_categories TO authenticated;
 GRANT SELECT ON public.collection_runs TO authenticated;
 GRANT SELECT ON public.collection_settings TO authenticated;
@@ -1521,14 +1593,17 @@ GRANT SELECT ON public.sightings TO service_role;
 GRANT SELECT, UPDATE ON public.provider_governors TO service_role;
 GRANT INSERT (account_id, attempt, booked_at, category_id, charge_micros, epoch, hold_micros, id, item_id, lease_until, outcome, request, run_id, rung, state, worker_id) ON public.collection_calls TO service_role;
 GRANT INSERT (actor_id, data, run_id, seq, type) ON public.collection_events TO service_role;
+GRANT INSERT (org_id, secret, url) ON public.collection_hooks TO service_role;
 GRANT UPDATE (attempt, cost_cents, cost_micros, epoch, error_code, error_message, finished_at, not_before, outcome, rung, status) ON public.collection_items TO service_role;
 GRANT UPDATE (attempt, epoch, error_code, error_message, finished_at, not_before, product_count, status, step) ON public.collection_run_categories TO service_role;
+GRANT UPDATE (attempts, ended_at, error_message, lease_until, next_at, state, status_code) ON public.collection_notifications TO service_role;
 GRANT UPDATE (booked_at, charge_micros, duration_ms, error_code, error_message, lease_until, outcome, state) ON public.collection_calls TO service_role;
 GRANT UPDATE (budget_cap_cents, cap_micros, checkpoint, failure_reason, name, pause_limit, pause_needs_micros, pause_note, pause_reason, phase, resume_at, soft_warned_at, start_requested_at, status) ON public.collection_runs TO service_role;
 GRANT UPDATE (call_id, evidence, listing_counts, seen_at, seller_ids) ON public.collection_sightings TO service_role;
 GRANT UPDATE (display_name, feedback_permille, feedback_score, item_count, last_seen_at, last_seen_run_id, normalized_name, platform_id, times_seen) ON public.sellers TO service_role;
 GRANT UPDATE (name) ON public.orgs TO authenticated;
 GRANT UPDATE (role) ON public.org_members TO authenticated;
+GRANT UPDATE (secret, url) ON public.collection_hooks TO service_role;
 GRANT EXECUTE ON FUNCTION auth.jwt() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION auth.jwt() TO anon;
 GRANT EXECUTE ON FUNCTION auth.jwt() TO authenticated;
@@ -1559,6 +1634,7 @@ COMMENT ON COLUMN public.collection_calls.hold_micros IS 'The most the request c
 COMMENT ON COLUMN public.collection_calls.charge_micros IS 'What it did cost. Above the hold: a breach of the price list.';
 COMMENT ON COLUMN public.collection_calls.request IS 'What was asked: query, window, rung, or category and step.';
 COMMENT ON COLUMN public.collection_calls.lease_until IS 'After this moment, or when its worker is dead, a held call becomes suspect.';
+COMMENT ON TABLE public.collection_hooks IS 'Where an organisation is told of its runs, and the secret its messages are signed with.';
 COMMENT ON COLUMN public.collection_items.external_id IS 'ASIN, or the normalised name of the seller.';
 COMMENT ON COLUMN public.collection_items.cost_cents IS 'cost_micros in cents, rounded up.';
 COMMENT ON COLUMN public.collection_items.parent_id IS 'Of an ebay_seller: the item of the product whose search first brought this seller in this run. No foreign key: both are items of one run and go with it.';
@@ -1572,6 +1648,10 @@ COMMENT ON COLUMN public.collection_months.month IS 'First day of the month.';
 COMMENT ON COLUMN public.collection_months.cap_micros IS 'collection_settings.month_cap_micros as long as the month lasts; null = no cap.';
 COMMENT ON COLUMN public.collection_months.deleted_micros IS 'Settled, held and suspect money of calls that were deleted with their run: it still counts.';
 COMMENT ON COLUMN public.collection_months.deleted_breach_micros IS 'What providers charged above the hold for calls that were deleted with their run.';
+COMMENT ON TABLE public.collection_notifications IS 'What organisations are to be told: one row per event of interest, written with it.';
+COMMENT ON COLUMN public.collection_notifications.facts IS 'The event, and the run with its money, as they stood at that commit.';
+COMMENT ON COLUMN public.collection_notifications.attempts IS 'Raised by every worker that takes it. What came of an attempt counts only while it is the last one.';
+COMMENT ON COLUMN public.collection_notifications.lease_until IS 'Until then a worker is sending it; afterwards another may.';
 COMMENT ON COLUMN public.collection_run_categories.step IS 'The next ListStep of the adapter (providers/types.ts).';
 COMMENT ON COLUMN public.collection_run_categories.product_count IS 'Products this list named, also those another category had named before.';
 COMMENT ON COLUMN public.collection_runs.total_items IS 'Products to search: rows of collection_items with item_type amazon_product.';

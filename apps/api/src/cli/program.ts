@@ -6,6 +6,7 @@ import { addCollect } from './commands/collect.ts'
 import { addDoctor } from './commands/doctor.ts'
 import { addEstimate } from './commands/estimate.ts'
 import { addMigrate } from './commands/migrate.ts'
+import { addNotifications } from './commands/notifications.ts'
 import { addRun } from './commands/run.ts'
 import { addRuns } from './commands/runs.ts'
 import { addSellers } from './commands/sellers.ts'
@@ -67,6 +68,7 @@ export function makeProgram(): Command {
   program.commandsGroup('Set up:')
   addSettings(program)
   addAccounts(program)
+  addNotifications(program)
   program.commandsGroup('Operate:')
   addWorker(program)
   addWorkers(program)

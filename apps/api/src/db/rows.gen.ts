@@ -88,6 +88,23 @@ export interface CollectionEventsTable {
   data: Json<string | undefined>
 }
 
+/** A row of the table collection_hooks. */
+export interface CollectionHooksRow {
+  org_id: string
+  url: string
+  secret: string
+  created_at: Date
+  updated_at: Date | null
+}
+
+export interface CollectionHooksTable {
+  org_id: string
+  url: string
+  secret: string
+  created_at: Generated<Date>
+  updated_at: Date | null
+}
+
 /** A row of the table collection_items. */
 export interface CollectionItemsRow {
   id: string
@@ -190,6 +207,42 @@ export interface CollectionMonthsTable {
   settled_calls: Generated<number>
   released_calls: Generated<number>
   suspect_calls: Generated<number>
+}
+
+/** A row of the table collection_notifications. */
+export interface CollectionNotificationsRow {
+  run_id: string
+  seq: number
+  org_id: string
+  type: string
+  /** The event, and the run with its money, as they stood at that commit. */
+  facts: unknown
+  state: 'pending' | 'delivered' | 'failed'
+  /** Raised by every worker that takes it. What came of an attempt counts only while it is the last one. */
+  attempts: number
+  next_at: Date
+  /** Until then a worker is sending it; afterwards another may. */
+  lease_until: Date | null
+  status_code: number | null
+  error_message: string | null
+  created_at: Date
+  ended_at: Date | null
+}
+
+export interface CollectionNotificationsTable {
+  run_id: string
+  seq: number
+  org_id: string
+  type: string
+  facts: Json<string>
+  state: Generated<'pending' | 'delivered' | 'failed'>
+  attempts: Generated<number>
+  next_at: Generated<Date>
+  lease_until: Date | null
+  status_code: number | null
+  error_message: string | null
+  created_at: Generated<Date>
+  ended_at: Date | null
 }
 
 /** A row of the table collection_run_categories. */
@@ -693,9 +746,11 @@ export interface Tables {
   collection_calls: CollectionCallsTable
   collection_category_products: CollectionCategoryProductsTable
   collection_events: CollectionEventsTable
+  collection_hooks: CollectionHooksTable
   collection_items: CollectionItemsTable
   collection_lanes: CollectionLanesTable
   collection_months: CollectionMonthsTable
+  collection_notifications: CollectionNotificationsTable
   collection_run_categories: CollectionRunCategoriesTable
   collection_runs: CollectionRunsTable
   collection_settings: CollectionSettingsTable

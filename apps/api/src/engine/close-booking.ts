@@ -19,6 +19,9 @@ export async function closeBooking(
   const { rows } = await tx.query<RunSnapshot & { warned: boolean }>({
     name: 'engine.close_booking',
     text: `
+      with before as materialized (
+        select soft_warned_at as warned_before from collection_runs where id = $1 for no key update
+      )
       update collection_runs set
         phase = case when open_categories = 0 then 'sellers' else phase end,
         soft_warned_at = case
@@ -27,8 +30,8 @@ export async function closeBooking(
           then now() else soft_warned_at end,
         checkpoint = jsonb_build_object('categories_left', open_categories, 'products', total_items,
           'products_done', processed_items, 'sellers', seller_items, 'at', now())
-      where id = $1
-      returning ${SNAPSHOT_COLUMNS}, soft_warned_at = now() as warned`,
+      from before where id = $1
+      returning ${SNAPSHOT_COLUMNS}, warned_before is null and soft_warned_at is not null as warned`,
     values: [runId],
   })
   const run = rows[0]

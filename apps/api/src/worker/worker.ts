@@ -7,6 +7,7 @@ import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { newId } from '../base/ids.ts'
 import { connect, type Db, withTxRetry } from '../db/client.ts'
+import { notifyLoop } from '../engine/notify.ts'
 import { probeStopped } from '../engine/probe-accounts.ts'
 import { rescueRuns } from '../engine/rescue.ts'
 import { resumeDue, startWaiting } from '../engine/start.ts'
@@ -111,6 +112,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     every(state, HOUSEKEEPING_MS, () => keepHouse(state)),
     every(state, HOUSEKEEPING_MS, () => giveWay(state.lanes)),
     every(state, LOOK_MS, () => fillLanes(state.lanes, turnsEnd)),
+    notifyLoop({ db, log }, state.stopping.signal),
     every(state, HOUSEKEEPING_MS, async () => {
       if (performance.now() - forgotAt < FORGET_EVERY_MS) return
       forgotAt = performance.now()

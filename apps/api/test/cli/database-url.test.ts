@@ -50,3 +50,19 @@ it('shows and sets the month cap', async () => {
   })
   expect(await place.json(['settings', 'set', 'month-cap=off'])).toMatchObject({ monthCapMicros: null })
 })
+
+it('sets where runs are told of, shows the secret once, and what became of it', async () => {
+  const set = await place.run('settings', 'set', 'notify-url=http://localhost:9/told')
+  expect(set.out).toMatch(/notify-url +http:\/\/localhost:9\/told 0 told, 0 waiting, 0 failed: gleaner notifications/)
+  expect(set.out).toMatch(/It is not shown again[^]*\n {2}[0-9a-f]{64}\n/)
+  const after = await place.run('settings')
+  expect(after.out).not.toMatch(/[0-9a-f]{64}/)
+  const renewed = await place.json(['settings', 'set', 'notify-secret=new'])
+  expect(renewed).toMatchObject({
+    hook: { url: 'http://localhost:9/told' },
+    notifySecret: expect.any(String) as string,
+  })
+  expect((await place.run('notifications')).out).toBe('Nothing was told yet.\n')
+  const wrong = await place.run('settings', 'set', 'notify-url=http://me:secret@localhost/')
+  expect([wrong.status, wrong.err]).toEqual([2, expect.stringContaining('it holds a user or a password')])
+})

@@ -2,8 +2,11 @@
 import type { Command } from 'commander'
 import { AppError } from '../../base/errors.ts'
 import { MICROS_PER_CENT, type Micros, toMicros } from '../../base/money.ts'
+import type { Queryable } from '../../db/client.ts'
+import { changeHook, checkNotifyUrl, type HookChange } from '../../engine/change-hook.ts'
 import { changeOrgSettings } from '../../engine/change-settings.ts'
 import { checkCap } from '../../engine/create.ts'
+import { type Hook, hookOf } from '../../events/outbox.ts'
 import { leftOfMonth, type Month, monthOf } from '../../ledger/month.ts'
 import { checkFilterSettings, type FilterSettings } from '../../matching/filters.ts'
 import { readSettings, type Settings } from '../../runs/settings.ts'
@@ -12,7 +15,8 @@ import { badInput, type Context, withSession } from '../context.ts'
 import { monthJson } from '../facts.ts'
 import { count, moneyDown, moneyUp, readDollars, readWhole } from '../format.ts'
 
-const KEYS = 'cap, month-cap, soft, runs, min-percent, max-percent, free-shipping, located-in'
+const KEYS =
+  'cap, month-cap, soft, runs, min-percent, max-percent, free-shipping, located-in, notify-url, notify-secret'
 
 /** Adds the command with its `set`. */
 export function addSettings(program: Command): void {
@@ -30,12 +34,14 @@ Examples:
   gleaner settings set month-cap=200
   gleaner settings set month-cap=off
   gleaner settings set min-percent=80 max-percent=160 free-shipping=yes located-in=US
-  gleaner settings set located-in=anywhere`,
+  gleaner settings set located-in=anywhere
+  gleaner settings set notify-url=https://example.org/hooks/gleaner
+  gleaner settings set notify-secret=new`,
     )
   addCommand(group, (context) =>
     withSession(context, async ({ db, actor }) => {
       const settings = await readSettings(db, actor.orgId)
-      show(context, actor.orgName, settings, await monthOf(db, actor.orgId))
+      show(context, actor.orgName, { settings, ...(await besideSettings(db, actor.orgId)) })
     }),
   )
   const set = group.command('set').description('change settings').argument('<key=value...>', KEYS)
@@ -47,11 +53,24 @@ Examples:
       const now = await readSettings(db, actor.orgId)
       const filters = { ...(now.filters as Partial<FilterSettings>), ...change.filters }
       checkFilterSettings(filters)
-      const { filters: changed, ...rest } = change
+      const { filters: changed, hook, ...rest } = change
       const settings = await changeOrgSettings(db, actor.orgId, { ...rest, ...(changed ? { filters } : {}) })
-      show(context, actor.orgName, settings, await monthOf(db, actor.orgId))
+      const notifySecret = hook ? await changeHook(db, actor.orgId, hook) : null
+      show(context, actor.orgName, { settings, notifySecret, ...(await besideSettings(db, actor.orgId)) })
     })
   })
+}
+
+type Shown = Readonly<{
+  settings: Settings
+  month: Month
+  hook: Hook
+  /** A new one, shown this once. */
+  notifySecret?: string | null
+}>
+
+async function besideSettings(db: Queryable, orgId: string): Promise<Pick<Shown, 'month' | 'hook'>> {
+  return { month: await monthOf(db, orgId), hook: await hookOf(db, orgId) }
 }
 
 type Pair = Readonly<{ key: string; value: string }>
@@ -61,6 +80,7 @@ type Change = Readonly<{
   maxConcurrentRuns?: number
   monthCapMicros?: Micros | null
   filters?: Partial<FilterSettings>
+  hook?: HookChange
 }>
 
 function readPair(text: string): Pair {
@@ -70,7 +90,12 @@ function readPair(text: string): Pair {
 }
 
 function merge(all: Change, one: Change): Change {
-  return { ...all, ...one, ...(one.filters ? { filters: { ...all.filters, ...one.filters } } : {}) }
+  return {
+    ...all,
+    ...one,
+    ...(one.filters ? { filters: { ...all.filters, ...one.filters } } : {}),
+    ...(one.hook ? { hook: { ...all.hook, ...one.hook } } : {}),
+  }
 }
 
 function changeOf({ key, value }: Pair): Change {
@@ -92,6 +117,11 @@ function changeOf({ key, value }: Pair): Change {
       return { filters: { freeShipping: readYes(key, value) } }
     case 'located-in':
       return { filters: { locatedIn: /^(any|anywhere)$/i.test(value) ? null : value } }
+    case 'notify-url':
+      return { hook: { url: /^(off|none)$/i.test(value) ? null : checkNotifyUrl(value) } }
+    case 'notify-secret':
+      if (value !== 'new') throw badInput(`"${value}" is not possible for ${key}.`, 'Write notify-secret=new.')
+      return { hook: { renewSecret: true } }
     default:
       throw badInput(`There is no setting "${key}".`, `Settings are ${KEYS}.`)
   }
@@ -117,11 +147,14 @@ function readYes(key: string, value: string): boolean {
   throw badInput(`"${value}" is not possible for ${key}.`, 'Write yes or no.')
 }
 
-function show(context: Context, orgName: string, settings: Settings, month: Month): void {
+function show(context: Context, orgName: string, shown: Shown): void {
+  const { settings, month, hook } = shown
+  const notifySecret = shown.notifySecret ?? null
   const filters = checkFilterSettings(settings.filters as Partial<FilterSettings>)
   const cap = toMicros(settings.budgetCapCents * MICROS_PER_CENT)
   if (context.json) {
-    return context.sayJson({ organisation: orgName, ...settings, filters, month: monthJson(month) })
+    const secret = notifySecret === null ? {} : { notifySecret }
+    return context.sayJson({ organisation: orgName, ...settings, filters, month: monthJson(month), hook, ...secret })
   }
   const { paint, say } = context
   const soft = toMicros(Math.floor((cap * settings.softWarningPercent) / 100))
@@ -141,6 +174,16 @@ function show(context: Context, orgName: string, settings: Settings, month: Mont
     filters.freeShipping ? 'only listings with free shipping' : 'paid shipping too',
   )
   row('located-in', filters.locatedIn ?? 'anywhere', 'where the item is')
+  row('notify-url', hook.url ?? 'off', hookWords(hook))
+  if (notifySecret === null) return
+  say()
+  context.tell('Messages are signed with this secret. It is not shown again; notify-secret=new makes another.')
+  say(`  ${notifySecret}`)
+}
+
+function hookWords(hook: Hook): string {
+  if (hook.url === null) return 'told of soft marks, pauses, completed and failed runs'
+  return `${count(hook.delivered)} told, ${count(hook.waiting)} waiting, ${count(hook.failed)} failed: gleaner notifications`
 }
 
 function monthWords(month: Month): string {
