@@ -94,6 +94,7 @@ async function waitForSlot(lane: Lane, account: LaneAccount<unknown>, sendAtMs: 
 
 async function sendSearch(lane: Lane, item: ClaimedItem): Promise<void> {
   lane.inFlight.searches.add(item.callId)
+  if (item.sendAtMs !== null) await lane.search.adapter.ready?.(lane.search.adapter.timeoutMs)
   await waitForSlot(lane, lane.search, item.sendAtMs)
   const sentAt = performance.now()
   const request = requestFor(lane, item)

@@ -34,6 +34,9 @@ export function ebayBrowse(account: ProviderAccount): SearchAdapter {
   return {
     worstCase: () => price ?? null,
     timeoutMs: TIMEOUT_MS,
+    ready: async (timeoutMs) => {
+      await tokens.get(timeoutMs)
+    },
     search: async (request, context) => {
       if (price === undefined) throw new Error('ebay.search has no price: no price, no call')
       const outcome = await searchWithToken(account, tokens, request, context)

@@ -198,5 +198,10 @@ export type SearchAdapter = Readonly<{
   worstCase: () => Micros | null
   /** How long one search may take before it counts as lost, ms. The engine's leases are longer than this. */
   timeoutMs: number
+  /**
+   * Fetches what a search needs beforehand (an access token), free of charge, so that the search itself leaves at once. Never
+   * throws: what could not be fetched, the search will tell. Left out where nothing is needed.
+   */
+  ready?: (timeoutMs: number) => Promise<void>
   search: (request: SearchRequest, context: CallContext) => Promise<SearchAnswer>
 }>
