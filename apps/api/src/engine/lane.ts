@@ -24,6 +24,8 @@ export type LaneAccount<Adapter> = Readonly<{
   adapter: Adapter
   /** Most calls this worker may have in flight at this account; how many the fleet may, the governor says. */
   maxInFlight: number
+  /** Calls a day the account allows, for the forecast; nothing is decided by it here. */
+  callsPerDay?: number | null
 }>
 
 /** What the two sides of a lane have of their own: searches and list steps may go to different accounts. */

@@ -44,6 +44,7 @@ export async function openRunLane(
       name: searchAccount.name,
       adapter: search,
       maxInFlight: searchAccount.maxInFlight,
+      callsPerDay: searchAccount.callsPerDay,
     },
     list: listAccount &&
       list && {

@@ -129,3 +129,37 @@ export async function postponeProbe(tx: Tx, accountId: string, note: string, wai
     [accountId, note, waitMs],
   )
 }
+
+export type AccountState = Readonly<{
+  accountId: string
+  /** What the account is like now; quota and rest go before healthy, since nothing is sent then. */
+  state: 'healthy' | 'testing' | 'stopped' | 'quota' | 'rest'
+  /** When the state may end; of stopped: when the next probe comes. */
+  until: Date | null
+  trouble: string | null
+  troubleAt: Date | null
+  windowCalls: number
+  inFlight: number
+  /** Calls claimed in the present quota day. */
+  dayCalls: number
+}>
+
+/** How each account may be called now. */
+export async function accountStates(db: Queryable): Promise<AccountState[]> {
+  const { rows } = await db.query<AccountState>(
+    `select g.account_id as "accountId",
+       case when g.health = 'stopped' then 'stopped'
+         when greatest(g.quota_until, d.until) > now() then 'quota'
+         when g.rest_until > now() then 'rest' else g.health end as state,
+       case when g.health = 'stopped' then g.probe_at
+         when greatest(g.quota_until, d.until) > now() then greatest(g.quota_until, d.until)
+         when g.rest_until > now() then g.rest_until end as until,
+       g.trouble, g.trouble_at as "troubleAt", floor(g.window_calls)::int as "windowCalls",
+       (select count(*)::int from collection_calls c where c.account_id = g.account_id and c.state = 'held') as "inFlight",
+       case when g.day_ends_at > now() then g.day_calls else 0 end as "dayCalls"
+     from provider_governors g join provider_accounts a on a.id = g.account_id
+     cross join lateral (select case when g.day_ends_at > now() and g.day_calls >= a.calls_per_day then g.day_ends_at
+       else 'epoch' end as until) d`,
+  )
+  return rows
+}

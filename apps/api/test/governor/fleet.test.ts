@@ -114,7 +114,9 @@ it('goes on for days by itself when the quota of a day is not enough', async () 
     expect(now.settledCalls).toBeLessThanOrEqual(20 * day)
     if (now.status === 'completed') break
     expect(now).toMatchObject({ status: 'paused', pauseReason: 'quota', settledCalls: 20 * day })
-    expect(now.pauseNote).toContain("The account's 20 calls a day are used.")
+    expect(now.pauseNote).toMatch(
+      /^The account's 20 calls a day are used\. About \d+ calls are left to make: [1-6] more days?, /,
+    )
     // Midnight comes.
     await govern(`day_ends_at = now() - interval '1 second'`)
     await fresh.db.query('update collection_runs set resume_at = now() where id = $1', [run.id])

@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander'
 import { AppError } from '../../base/errors.ts'
 import type { Micros } from '../../base/money.ts'
+import type { Db } from '../../db/client.ts'
 import {
   type Account,
   accountByName,
@@ -10,11 +11,12 @@ import {
   saveAccount,
   withCredentials,
 } from '../../engine/accounts.ts'
+import { type AccountState, accountStates } from '../../governor/store.ts'
 import { canList, canSearch } from '../../providers/registry.ts'
 import type { PriceKind, PriceList } from '../../providers/types.ts'
 import { addCommand } from '../add-command.ts'
 import { badInput, type Context, withSession } from '../context.ts'
-import { count, price, readDollars, readWhole } from '../format.ts'
+import { comingMoment, count, price, readDollars, readWhole } from '../format.ts'
 import { table } from '../table.ts'
 
 const BASE_URLS = {
@@ -42,7 +44,7 @@ export function addAccounts(program: Command): void {
     .command('accounts')
     .description('provider accounts and their prices: list, add, price')
     .addHelpText('after', EXAMPLES)
-  addCommand(group, (context) => withSession(context, async ({ db }) => show(context, await listAccounts(db))))
+  addCommand(group, (context) => withSession(context, async ({ db }) => show(context, db, await listAccounts(db))))
   addAdd(group)
   addPrice(group)
 }
@@ -63,7 +65,7 @@ function addAdd(group: Command): void {
     const input = readAccount(options as AddOptions)
     return withSession(context, async ({ db }) => {
       await saveAccount(db, { name, sandbox: false, ...input })
-      show(context, [await accountByName(db, name)])
+      await show(context, db, [await accountByName(db, name)])
     })
   })
 }
@@ -129,13 +131,18 @@ function addPrice(group: Command): void {
         throw badInput(`The prices of ${account.name} are the sandbox's own.`, 'It says itself what it charges.')
       }
       const prices = readPrices(account.adapter, pairs as string[])
-      show(context, [await saveAccount(db, { ...account, prices })])
+      await show(context, db, [await saveAccount(db, { ...account, prices })])
     }),
   )
 }
 
-function show(context: Context, accounts: readonly Account[]): void {
-  const rows = accounts.map((account) => ({ ...account, credentials: credentialsOf(account, context.env) }))
+async function show(context: Context, db: Db, accounts: readonly Account[]): Promise<void> {
+  const states = new Map((await accountStates(db)).map((state) => [state.accountId, state]))
+  const rows = accounts.map((account) => ({
+    ...account,
+    credentials: credentialsOf(account, context.env),
+    now: states.get(account.id),
+  }))
   if (context.json) return context.sayJson(rows)
   if (rows.length === 0)
     return context.say('No account yet. gleaner start adds those of the sandbox; gleaner accounts add --help.')
@@ -166,12 +173,30 @@ function show(context: Context, accounts: readonly Account[]): void {
           right: true,
           cell: (row) => (row.callsPerDay === null ? 'any' : count(row.callsPerDay)),
         },
+        { head: 'State', spare: 1, cell: (row) => stateWords(row.now, paint) },
         { head: 'Credentials', cell: (row) => row.credentials },
         { head: 'Address', spare: 4, gives: 16, cell: (row) => paint.dim(row.baseUrl) },
       ],
       rows,
     ),
   )
+}
+
+/** What the governor says of an account, in words. */
+function stateWords(now: AccountState | undefined, paint: Context['paint']): string {
+  const until = now?.until ? comingMoment(now.until) : ''
+  switch (now?.state) {
+    case 'stopped':
+      return paint.bad(`Stopped, probe ${until}`)
+    case 'quota':
+      return paint.warn(`Quota until ${until}`)
+    case 'rest':
+      return paint.warn(`Resting until ${until}`)
+    case 'testing':
+      return paint.warn('Testing')
+    default:
+      return 'Healthy'
+  }
 }
 
 /** Whether this process has the credentials; never what they are. */
