@@ -178,3 +178,38 @@ describe('losing the queue', { timeout: 60_000 }, () => {
     await until(fresh.db, 'select where not exists (select from gleaner_queue.job)')
   })
 })
+
+describe('a heart', { timeout: 60_000 }, () => {
+  const DEAD_AFTER_MS = 1_000
+  const alive = (worker: Worker, beats: number) =>
+    until(
+      fresh.db,
+      `select from collection_workers where id = $1 and heartbeat_at > started_at + $2 * interval '1 ms'
+         and heartbeat_at > now() - $3 * interval '1 ms'`,
+      [worker.id, beats * DEAD_AFTER_MS, DEAD_AFTER_MS],
+      10_000,
+    )
+
+  it('beats while lanes hold every connection', async () => {
+    const narrow = await fresh.connect({ role: 'service_role', max: 1 })
+    const worker = await begin({ db: narrow, deadAfterMs: DEAD_AFTER_MS })
+    const held = await narrow.pool.connect()
+    await alive(worker, 3)
+    held.release()
+  })
+
+  it('beats until the last call is booked: a worker that is leaving is not dead', async () => {
+    await slow(4 * DEAD_AFTER_MS)
+    const run = await market.startOn({ products: 20, cap: CAP })
+    const leaving = await begin({ deadAfterMs: DEAD_AFTER_MS })
+    await until(fresh.db, 'select from collection_runs where id = $1 and held_calls > 0', [run.id])
+    const stopped = leaving.stop()
+    await begin({ deadAfterMs: DEAD_AFTER_MS }) // would rescue what the dead left
+    expect(await stopped).toBe('booked')
+    const left = await runSnapshot(fresh.db, run.id)
+    expect(left).toMatchObject({ suspectCalls: 0 })
+    expect(left?.settledCalls).toBeGreaterThan(0)
+    await slow(0)
+    expect(await end(run)).toMatchObject({ status: 'completed' })
+  })
+})

@@ -142,6 +142,12 @@ describe.each(SUBJECTS)('$name', (subject) => {
       [429, {}, { kind: 'throttled' }],
       [429, { 'retry-after': '7' }, { kind: 'throttled', retryAfterMs: 7000 }],
       [429, { 'retry-after': 'Wed, 21 Oct 2015 07:28:00 GMT' }, { kind: 'throttled', retryAfterMs: 0 }],
+      // The moment counts from the provider's own clock: ours may be wrong.
+      [
+        429,
+        { date: 'Wed, 21 Oct 2015 07:27:00 GMT', 'retry-after': 'Wed, 21 Oct 2015 07:28:00 GMT' },
+        { kind: 'throttled', retryAfterMs: 60_000 },
+      ],
       [500, {}, { kind: 'fault' }],
       [503, { 'retry-after': '2' }, { kind: 'fault', retryAfterMs: 2000 }],
       [524, {}, { kind: 'fault' }],
