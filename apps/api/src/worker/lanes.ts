@@ -85,7 +85,7 @@ async function nextTurn(lanes: Lanes): Promise<Turn> {
   } catch (error) {
     if (!(error instanceof QueueTrouble)) throw error
     queueBroke(lanes, error)
-    return takeTurnWithoutTicket(lanes.db, asking)
+    return { kind: 'none' }
   }
 }
 

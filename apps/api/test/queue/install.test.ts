@@ -3,7 +3,7 @@ import type { Db } from '../../src/db/client.ts'
 import { withTx } from '../../src/db/client.ts'
 import { applySchema } from '../../src/deps.ts'
 import { installQueue } from '../../src/queue/install.ts'
-import { sendMissing, sendTicket, takeTicket } from '../../src/queue/tickets.ts'
+import { passOn, sendMissing, sendTicket, takeTicket } from '../../src/queue/tickets.ts'
 import { emptyDb, type FreshDb, freshDb } from '../support/db.ts'
 
 let fresh: FreshDb
@@ -91,6 +91,23 @@ describe('tickets', () => {
     for (let at = 0; at < 3; at++) await withTx(worker, (tx) => sendTicket(tx, ORG))
     expect(await withTx(worker, takeTicket)).toMatchObject({ orgId: ORG })
     expect(await withTx(worker, takeTicket)).toBeNull()
+  })
+
+  it('of the organisation with the fewest lanes come first, equals in the order they were sent', async () => {
+    const orgs = [1, 2, 3, 4].map((at) => `00000000-0000-4000-8000-00000000000${at}`)
+    for (const [at, lanes] of [2, 1, 0, 1].entries()) {
+      await withTx(worker, (tx) => passOn(tx, { id: '', orgId: orgs[at] as string }, 0, lanes))
+    }
+    const taken: (string | undefined)[] = []
+    for (const _ of orgs) taken.push((await withTx(worker, takeTicket))?.orgId)
+    expect(taken).toEqual([orgs[2], orgs[1], orgs[3], orgs[0]])
+  })
+
+  it('that rest are not taken before their time, unless something starts', async () => {
+    await withTx(worker, (tx) => passOn(tx, { id: '', orgId: ORG }, 60_000, 0))
+    expect(await withTx(worker, takeTicket)).toBeNull()
+    await withTx(worker, (tx) => sendTicket(tx, ORG))
+    expect(await withTx(worker, takeTicket)).toMatchObject({ orgId: ORG })
   })
 
   it('come and go with the transaction', async () => {
