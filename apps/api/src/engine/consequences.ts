@@ -4,7 +4,7 @@
  */
 import type { Micros } from '../base/money.ts'
 import type { CallOutcome, CallState } from '../ledger/book.ts'
-import type { Charge, Failure, FailureKind } from '../providers/types.ts'
+import { type Charge, type Failure, type FailureKind, GIVEN_UP } from '../providers/types.ts'
 
 export type ItemFate =
   | Readonly<{ kind: 'answered' }>
@@ -57,13 +57,17 @@ export function consequenceOfAnswer(charge: Charge, outcome: 'found' | 'none'): 
   return { money: moneyFate(charge), outcome, item: { kind: 'answered' }, run: { kind: 'go_on' } }
 }
 
-/** What a failure does on the `attempt`-th try of an item (from 1). `random` in [0, 1) spreads the retries. */
+/**
+ * What a failure does on the `attempt`-th try of an item (from 1); a call we gave up ourselves uses no attempt up. `random` in [0, 1) spreads the
+ * retries.
+ */
 export function consequenceOfFailure(failure: Failure, attempt: number, random: number): Consequence {
   const rule = RULES[failure.kind]
+  const givenUp = failure.code === GIVEN_UP
   const item: ItemFate =
-    attempt >= rule.attempts
+    attempt >= rule.attempts && !givenUp
       ? { kind: 'failed', outcome: rule.failsAs }
-      : { kind: 'retry', delayMs: retryDelayMs(failure, attempt, random), counts: rule.counts }
+      : { kind: 'retry', delayMs: retryDelayMs(failure, attempt, random), counts: rule.counts && !givenUp }
   return { money: moneyFate(failure.charge), outcome: failure.kind, item, run: rule.run(failure) }
 }
 

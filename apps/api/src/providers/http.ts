@@ -10,6 +10,7 @@
 import { promisify } from 'node:util'
 import { brotliDecompress, gunzip, inflate, inflateRaw } from 'node:zlib'
 import { Agent, type Dispatcher } from 'undici'
+import { GIVEN_UP } from './types.ts'
 
 /** Largest body accepted, in bytes, before and after decompression. A 240-row eBay page is about 2.5 MB. */
 const BODY_LIMIT = 32 * 1024 * 1024
@@ -105,7 +106,7 @@ function perform(request: HttpRequest): Promise<Raw> {
       settle(controller ? lost(code, message) : unreachable(code, `${message}; the request was not sent`))
       controller?.abort(new Error(code))
     }
-    const onAbort = () => giveUp('aborted', 'the call was given up from our side')
+    const onAbort = () => giveUp(GIVEN_UP, 'the call was given up from our side')
     const timer = setTimeout(
       () => giveUp('timeout', `no complete answer within ${request.timeoutMs} ms`),
       request.timeoutMs,

@@ -33,6 +33,9 @@ export type ProviderAccount = Readonly<{
 /** Per call: our id (made durable before anything is sent; sent as `x-request-id`), and when to give up, ms. */
 export type CallContext = Readonly<{ callId: string; timeoutMs: number; signal?: AbortSignal }>
 
+/** The code of a failure that is our own doing: `signal` was aborted. It says nothing about the provider or the request. */
+export const GIVEN_UP = 'aborted'
+
 /** What the provider charged for the exchange, as far as its answer tells. */
 export type Charge =
   | Readonly<{ kind: 'charged'; micros: Micros }>

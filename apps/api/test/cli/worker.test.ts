@@ -242,7 +242,7 @@ describe('gleaner workers', MINUTE, () => {
   it('lists who is alive and what they do, who fell silent, and how to start one', async () => {
     const none = await place.run('workers')
     expect(none.out).toMatch(/^No worker is alive\. Runs wait, nothing is lost\. Start one:\n.*worker\n$/)
-    await scene.latency(2_000)
+    await faults([{ kind: 'hang', provider: 'ebay' }])
     const run = await scene.market.startOn({ products: 60, cap: CAP })
     const [worker, other] = [await begin(), await begin()]
     await held(run, 5)

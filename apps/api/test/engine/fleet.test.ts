@@ -213,3 +213,19 @@ describe('a heart', { timeout: 60_000 }, () => {
     expect(await end(run)).toMatchObject({ status: 'completed' })
   })
 })
+
+describe('leaving in haste', { timeout: 60_000 }, () => {
+  it('uses no attempt of a product up and does not blame the provider, however often it happens', async () => {
+    await market.sandbox.post('/sandbox/faults', [{ kind: 'hang_after', provider: 'ebay' }])
+    const run = await market.startOn({ products: 10, cap: CAP })
+    for (let round = 0; round < 4; round++) {
+      const worker = await begin()
+      await until(fresh.db, 'select from collection_runs where id = $1 and held_calls = 10', [run.id])
+      expect(await worker.stop(100)).toBe('gave_up')
+      expect(await runSnapshot(fresh.db, run.id)).toMatchObject({ status: 'running', heldCalls: 0, pendingItems: 10 })
+    }
+    await market.sandbox.post('/sandbox/faults', [])
+    await begin()
+    expect(await end(run)).toMatchObject({ status: 'completed', blockedItems: 0, suspectCalls: 40 })
+  })
+})
