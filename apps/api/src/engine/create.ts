@@ -3,20 +3,21 @@ import { AppError } from '../base/errors.ts'
 import { newId } from '../base/ids.ts'
 import { toJson } from '../base/json.ts'
 import { centsUp, formatDollars, MICROS_PER_CENT, type Micros, toMicros } from '../base/money.ts'
-import { type Db, type Queryable, type Tx, withTxRetry } from '../db/client.ts'
+import { type Db, type Tx, withTxRetry } from '../db/client.ts'
 import { appendEvents } from '../events/append.ts'
 import { checkFilterSettings, type FilterSettings } from '../matching/filters.ts'
 import { listAdapter } from '../providers/registry.ts'
 import type { ListedProduct } from '../providers/types.ts'
 import { type Category, toCategoryRef } from '../runs/categories.ts'
 import { addCategories } from '../runs/categories-of-run.ts'
-import { collectable, type Estimate } from '../runs/estimate.ts'
+import type { Estimate } from '../runs/estimate.ts'
 import { addProducts } from '../runs/items.ts'
 import { readSettings } from '../runs/settings.ts'
 import { type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
 import { type ChosenAccounts, withCredentials } from './accounts.ts'
 import { toNewProduct } from './book-list.ts'
 import type { Actor } from './bootstrap.ts'
+import { checkCapCovers } from './cap-covers.ts'
 import { type Amount, estimateRun } from './estimate-run.ts'
 
 export type CreateInput = Readonly<{
@@ -75,7 +76,7 @@ export type RunPlan = Readonly<{ capMicros: Micros; filters: FilterSettings; est
 
 /** The plan of a run from the organisation's settings and `input`. Throws AppError for a bad filter, a missing price. */
 export async function planRun(
-  db: Queryable,
+  db: Db,
   input: Pick<CreateInput, 'actor' | 'collect' | 'capMicros' | 'filters' | 'accounts' | 'upToCap'>,
 ): Promise<RunPlan> {
   const { actor, collect, accounts } = input
@@ -91,31 +92,6 @@ export async function planRun(
     estimate: await estimateRun(db, { orgId: actor.orgId, amount, accounts, filters }),
     upToCap: input.upToCap ?? false,
   }
-}
-
-/**
- * Throws AppError `run.cap_below_estimate` when the cap is below the low end of the estimate and the run is not meant to
- * collect up to its cap: it would surely stop half-way.
- */
-export function checkCapCovers({ capMicros, estimate, upToCap }: Omit<RunPlan, 'filters'>): void {
-  const { low } = estimate.cost
-  if (upToCap || capMicros >= low) return
-  const covered = collectable(capMicros, estimate)
-  throw new AppError(
-    'run.cap_below_estimate',
-    `Even the low end of the estimate (${formatDollars(centsOf(low))}) is above the cap (${formatDollars(capMicros)}).`,
-    {
-      hint:
-        'Raise the cap with --cap, choose less, or collect up to the cap with --up-to-cap: ' +
-        `about ${covered.toLocaleString('en-US')} of ${estimate.products.likely.toLocaleString('en-US')} products.`,
-      details: { lowMicros: low, capMicros, covered, products: estimate.products.likely },
-    },
-  )
-}
-
-/** Whole cents, rounded up, as people see money. */
-function centsOf(amount: Micros): Micros {
-  return toMicros(centsUp(amount) * MICROS_PER_CENT)
 }
 
 /** Throws AppError `input.cap_invalid` unless `cap` is between zero and a million dollars. */
@@ -146,8 +122,8 @@ async function insertRun(tx: Tx, id: string, input: CreateInput, plan: RunPlan):
   const settings = await readSettings(tx, actor.orgId)
   await tx.query(
     `insert into collection_runs (id, org_id, name, estimated_cost_cents, budget_cap_cents, cap_micros, category_ids,
-       created_by, source, phase, list_account_id, search_account_id, filters, estimate, soft_warning_percent)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+       created_by, source, phase, list_account_id, search_account_id, filters, estimate, soft_warning_percent, up_to_cap)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
     [
       id,
       actor.orgId,
@@ -164,6 +140,7 @@ async function insertRun(tx: Tx, id: string, input: CreateInput, plan: RunPlan):
       toJson(filters),
       toJson(estimate),
       settings.softWarningPercent,
+      plan.upToCap,
     ],
   )
 }

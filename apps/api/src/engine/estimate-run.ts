@@ -1,7 +1,7 @@
 /** What a run would cost, take and bring at the chosen accounts, before it is created. */
 import { toJson } from '../base/json.ts'
 import type { Micros } from '../base/money.ts'
-import type { Queryable } from '../db/client.ts'
+import { type Db, withTxRetry } from '../db/client.ts'
 import type { FilterSettings } from '../matching/filters.ts'
 import { listAdapter, searchAdapter } from '../providers/registry.ts'
 import type { ListStep } from '../providers/types.ts'
@@ -17,6 +17,7 @@ import {
   type RunFigures,
   runFigures,
 } from '../runs/figures.ts'
+import { keepFigures, runsToSumUp } from '../runs/keep-figures.ts'
 import { type History, learnedEstimate, type WantedCategory } from '../runs/learned-estimate.ts'
 import { type Account, type ChosenAccounts, withCredentials } from './accounts.ts'
 
@@ -36,13 +37,17 @@ const RUNGS = 3
 /** So many runs are learned from, newest first; and of a category that is wanted so many of its own. */
 const RUNS_LEARNED = 10
 const RUNS_OF_CATEGORY = 3
+/** Of a run with more categories so many are looked at, and those that are wanted. */
+const CATEGORIES_LOOKED_AT = 50
+/** Runs without figures that one estimate sums up: those that ended before figures were kept, or not as completed. */
+const SUMMED_UP_MOST = 50
 
 /**
  * The estimate for a run, from what the organisation's last runs at the same kind of provider took and brought, at the
  * prices of the chosen accounts; from the price list alone when there is no such run. Other organisations' runs never
  * count. Throws AppError `provider.no_price` when a price it needs is not configured.
  */
-export async function estimateRun(db: Queryable, request: EstimateRequest): Promise<Estimate> {
+export async function estimateRun(db: Db, request: EstimateRequest): Promise<Estimate> {
   const wanted = 'categories' in request.amount ? request.amount.categories : null
   return learnedEstimate(inputOf(request.amount, request.accounts), wanted, await readHistory(db, request))
 }
@@ -63,7 +68,7 @@ export function inputOf(amount: Amount, { list, search }: ChosenAccounts): Estim
   }
 }
 
-async function readHistory(db: Queryable, { orgId, amount, accounts, filters }: EstimateRequest): Promise<History> {
+async function readHistory(db: Db, { orgId, amount, accounts, filters }: EstimateRequest): Promise<History> {
   const like: Likeness = {
     orgId,
     searchAdapter: accounts.search.adapter,
@@ -71,6 +76,8 @@ async function readHistory(db: Queryable, { orgId, amount, accounts, filters }: 
     listAdapter: accounts.list?.adapter ?? null,
     filters: toJson(filters),
   }
+  for (const runId of await runsToSumUp(db, orgId, SUMMED_UP_MOST))
+    await withTxRetry(db, (tx) => keepFigures(tx, runId))
   const keys = 'categories' in amount ? amount.categories.map(({ key }) => key) : []
   const last = keys.length > 0 ? await lastRunsOf(db, like, keys, RUNS_OF_CATEGORY) : []
   const runs = await likeRuns(db, like, RUNS_LEARNED)
@@ -79,7 +86,7 @@ async function readHistory(db: Queryable, { orgId, amount, accounts, filters }: 
   const named = await ownProducts(db, rows)
   const own = new Map([...newest].flatMap(([key, id]) => (named.has(id) ? [[key, named.get(id) as never]] : [])))
   const ids = [...new Set([...runs, ...last].map(({ runId }) => runId))]
-  const categories = await categoryFigures(db, ids)
+  const categories = await categoryFigures(db, ids, keys, CATEGORIES_LOOKED_AT)
   const listed = new Set([...runs.filter((run) => run.sameLists), ...last].map(({ runId }) => runId))
   return {
     runs: (

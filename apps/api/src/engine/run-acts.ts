@@ -8,6 +8,7 @@ import { type Db, type Tx, withTxRetry } from '../db/client.ts'
 import { appendEvents, type NewEvent } from '../events/append.ts'
 import { leftOfMonth, type Month, monthOf } from '../ledger/month.ts'
 import { sendTicket } from '../queue/tickets.ts'
+import { keepFigures } from '../runs/keep-figures.ts'
 import {
   leftMicros,
   lockRun,
@@ -133,11 +134,12 @@ export function failRun(db: Db, runId: string, reason: string): Promise<RunSnaps
 
 /**
  * Ends a running run as completed. The database proves it over the rows: nothing pending, processing or held. Fills in
- * how many listings each of its sellers showed.
+ * how many listings each of its sellers showed, and keeps its figures for estimates.
  */
 export async function completeRun(db: Db, runId: string): Promise<RunSnapshot> {
   // Before the run's row is locked: over a large run this takes seconds, and running it twice does no harm.
   await withTxRetry(db, (tx) => refreshItemCounts(tx, runId))
+  await withTxRetry(db, (tx) => keepFigures(tx, runId))
   return act(db, runId, async (tx, run) => {
     if (run.status !== 'running') return null
     await tx.query(`update collection_runs set status = 'completed' where id = $1`, [runId])

@@ -7,7 +7,9 @@ import { type Db, type Tx, withTxRetry } from '../db/client.ts'
 import { appendEvents } from '../events/append.ts'
 import { THIS_MONTH } from '../ledger/month.ts'
 import { sendTicket } from '../queue/tickets.ts'
+import type { Estimate } from '../runs/estimate.ts'
 import { lockRun, type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
+import { checkCapCovers } from './cap-covers.ts'
 
 /** True when the organisation has a place free for one more running run. Its settings row stays locked until the end. */
 export async function claimPlace(tx: Tx, orgId: string): Promise<boolean> {
@@ -38,6 +40,7 @@ export function startRun(db: Db, runId: string, actorId?: string): Promise<RunSn
     if (run.status !== 'pending') {
       throw new AppError('run.wrong_state', `Run ${run.number} is ${run.status} and cannot be started.`)
     }
+    await checkStillCovered(tx, run)
     const status = free ? 'running' : 'pending'
     await tx.query(
       `update collection_runs set status = $2, start_requested_at = coalesce(start_requested_at, now()) where id = $1`,
@@ -47,6 +50,16 @@ export function startRun(db: Db, runId: string, actorId?: string): Promise<RunSn
     if (free) await sendTicket(tx, known.orgId)
     return (await runSnapshot(tx, runId)) ?? run
   })
+}
+
+/** The cap may have been lowered since the run was created. What it was created for is kept beside its estimate. */
+async function checkStillCovered(tx: Tx, { id, capMicros }: RunSnapshot): Promise<void> {
+  const { rows } = await tx.query<{ estimate: Estimate; upToCap: boolean }>(
+    `select estimate, up_to_cap or sample_products is not null as "upToCap" from collection_runs
+     where id = $1 and estimate is not null`,
+    [id],
+  )
+  if (rows[0]) checkCapCovers({ capMicros, ...rows[0] })
 }
 
 /**

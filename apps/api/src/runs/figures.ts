@@ -1,4 +1,4 @@
-/** What earlier runs took and brought, as figures to estimate from. Read from the rows; nothing is kept here. */
+/** What earlier runs took and brought, as figures to estimate from: kept for each run by keep-figures.ts. */
 import type { Queryable } from '../db/client.ts'
 
 /** One run: its calls, their money, and how fast it went. */
@@ -89,131 +89,75 @@ export async function likeRuns(db: Queryable, like: Likeness, most: number): Pro
 }
 
 /**
- * The runs like the one planned that collected one of `keys` last, at most `each` for every key: the category row's run,
- * newest first.
+ * The runs like the one planned that collected one of `keys` last, at most `each` for every key, newest first: runs with the
+ * same filters before those with others. Only runs whose figures are kept.
  */
 export async function lastRunsOf(
   db: Queryable,
   like: Likeness,
   keys: readonly string[],
   each: number,
-): Promise<{ key: string; runId: string; categoryId: string; at: Date }[]> {
-  const { rows } = await db.query<{ key: string; runId: string; categoryId: string; at: Date }>(
-    `select key, "runId", "categoryId", at from (
-       select c.category_key as key, c.run_id as "runId", c.id as "categoryId", coalesce(c.finished_at, now()) as at,
-         row_number() over (partition by c.category_key order by r.filters = $5::jsonb desc, r.number desc) as place
-       from collection_runs r
+): Promise<{ key: string; runId: string; categoryId: string }[]> {
+  const { rows } = await db.query<{ key: string; runId: string; categoryId: string }>(
+    `select key, "runId", "categoryId" from (
+       select f.category_key as key, f.run_id as "runId", c.id as "categoryId",
+         row_number() over (partition by f.category_key order by r.filters = $5::jsonb desc, r.number desc) as place
+       from collection_category_figures f
+       join collection_runs r on r.id = f.run_id
        join provider_accounts s on s.id = r.search_account_id
        join provider_accounts l on l.id = r.list_account_id
-       join collection_run_categories c on c.run_id = r.id and c.category_key = any($6)
-       where r.org_id = $1 and s.adapter = $2 and s.sandbox = $3 and l.adapter = $4 and c.status = 'completed'
-         and r.processed_items - r.skipped_items >= $7
-     ) ranked where place <= $8 order by key, place`,
-    [like.orgId, like.searchAdapter, like.sandbox, like.listAdapter, like.filters, keys, SEARCHED_LEAST, each],
+       join collection_run_categories c on c.run_id = f.run_id and c.category_key = f.category_key
+       where f.org_id = $1 and f.category_key = any($6) and f.complete
+         and s.adapter = $2 and s.sandbox = $3 and l.adapter = $4
+     ) ranked where place <= $7 order by key, place`,
+    [like.orgId, like.searchAdapter, like.sandbox, like.listAdapter, like.filters, keys, each],
   )
   return rows
 }
 
-/** The figures of these runs, from their rows. Runs that never started have none. */
+/** The kept figures of these runs, newest first; none for a run without. */
 export async function runFigures(db: Queryable, runIds: readonly string[]): Promise<RunFigures[]> {
-  if (runIds.length === 0) return []
-  const { rows } = await db.query<RunFigures>(RUN_FIGURES, [runIds])
+  const { rows } = await db.query<RunFigures>(
+    `select f.run_id as "runId", r.number, coalesce(r.completed_at, f.computed_at) as "asOf", f.products, f.searched, f.lists,
+       f.places, f.search_calls as "searchCalls", f.search_hold_micros as "searchHoldMicros",
+       f.search_charge_micros as "searchChargeMicros", f.queries, f.list_calls as "listCalls",
+       f.list_hold_micros as "listHoldMicros", f.list_charge_micros as "listChargeMicros", f.mean_search_ms as "searchMs",
+       f.mean_list_ms as "listMs", f.active_ms as "activeMs"
+     from collection_run_figures f join collection_runs r on r.id = f.run_id
+     where f.run_id = any($1) order by r.number desc`,
+    [runIds],
+  )
   return rows
 }
 
-/** The figures of the categories of these runs, from their rows; of a run over a product list one with the key null. */
-export async function categoryFigures(db: Queryable, runIds: readonly string[]): Promise<CategoryFigures[]> {
-  if (runIds.length === 0) return []
-  const { rows } = await db.query<CategoryFigures>(CATEGORY_FIGURES, [runIds])
+/**
+ * The kept figures of the categories of these runs, newest run first; of a run over a product list one with the key null.
+ * Of runs with many categories the `most` first ones, and always those in `keys`.
+ */
+export async function categoryFigures(
+  db: Queryable,
+  runIds: readonly string[],
+  keys: readonly string[],
+  most: number,
+): Promise<CategoryFigures[]> {
+  const { rows } = await db.query<CategoryFigures>(
+    `select f.run_id as "runId", r.number, nullif(f.category_key, '') as key, coalesce(r.completed_at, now()) as "asOf",
+       f.listed, f.own, f.skipped, f.decided_first as decided1, f.climbed_first as climbed1, f.decided_second as decided2,
+       f.climbed_second as climbed2, f.new_sellers as "newSellers", f.capped, f.complete,
+       exists (
+         select from collection_category_figures o join collection_runs before on before.id = o.run_id
+         where o.org_id = f.org_id and o.category_key = f.category_key and before.number < r.number
+       ) as repeat
+     from (
+       select *, row_number() over (partition by run_id order by category_key) as place
+       from collection_category_figures where run_id = any($1)
+     ) f join collection_runs r on r.id = f.run_id
+     where f.place <= $3 or f.category_key = any($2)
+     order by r.number desc, f.category_key`,
+    [runIds, keys, most],
+  )
   return rows
 }
-
-const CALLS_OF_RUNS = `
-  select run_id,
-    count(*) filter (where item_id is not null and paid) as search_calls,
-    coalesce(sum(hold_micros) filter (where item_id is not null and paid), 0) as search_hold,
-    coalesce(sum(coalesce(charge_micros, hold_micros)) filter (where item_id is not null and paid), 0) as search_charge,
-    count(*) filter (where category_id is not null and paid) as list_calls,
-    coalesce(sum(hold_micros) filter (where category_id is not null and paid), 0) as list_hold,
-    coalesce(sum(coalesce(charge_micros, hold_micros)) filter (where category_id is not null and paid), 0) as list_charge,
-    avg(duration_ms) filter (where item_id is not null and outcome in ('found', 'none')) as search_ms,
-    avg(duration_ms) filter (where category_id is not null and outcome in ('found', 'none')) as list_ms
-  from (select *, state in ('settled', 'suspect') as paid from collection_calls where run_id = any($1)) c
-  group by run_id`
-
-const ACTIVE_OF_RUNS = `
-  select run_id, sum(extract(epoch from coalesce(until, now()) - at)) * 1000 as ms
-  from (
-    select run_id, type, at, lead(at) over (partition by run_id order by seq) as until from collection_events
-    where run_id = any($1) and type in
-      ('run.started', 'run.resumed', 'run.paused', 'run.completed', 'run.failed', 'run.cancelled')
-  ) e where type in ('run.started', 'run.resumed') group by run_id`
-
-const RUN_FIGURES = `
-  with calls as (${CALLS_OF_RUNS}), active as (${ACTIVE_OF_RUNS}),
-  asked as (
-    select run_id, sum(case when finished_at is null then rung - 1 else rung end) as queries
-    from collection_items where run_id = any($1) and item_type = 'amazon_product' and status <> 'skipped' group by run_id
-  ), lists as (
-    select run_id, count(*) as lists, sum(product_count) as places
-    from collection_run_categories where run_id = any($1) and status = 'completed' group by run_id
-  )
-  select r.id as "runId", r.number, coalesce(r.completed_at, now()) as "asOf", r.total_items as products,
-    r.processed_items as searched, coalesce(l.lists, 0)::int as lists, coalesce(l.places, 0)::int as places,
-    coalesce(c.search_calls, 0)::int as "searchCalls", coalesce(c.search_hold, 0)::bigint as "searchHoldMicros",
-    coalesce(c.search_charge, 0)::bigint as "searchChargeMicros", coalesce(a.queries, 0)::int as queries,
-    coalesce(c.list_calls, 0)::int as "listCalls", coalesce(c.list_hold, 0)::bigint as "listHoldMicros",
-    coalesce(c.list_charge, 0)::bigint as "listChargeMicros", c.search_ms::float8 as "searchMs",
-    c.list_ms::float8 as "listMs", coalesce(t.ms, 0)::float8 as "activeMs"
-  from collection_runs r
-  left join calls c on c.run_id = r.id left join active t on t.run_id = r.id
-  left join asked a on a.run_id = r.id left join lists l on l.run_id = r.id
-  where r.id = any($1) order by r.number desc`
-
-// A product belongs to the first list that named it, a new seller to the product that brought it first. So the parts of a
-// run add up to the run.
-const CATEGORY_FIGURES = `
-  with first as (
-    select distinct on (p.item_id) p.item_id, c.id as category_id
-    from collection_run_categories c join collection_category_products p on p.category_id = c.id
-    where c.run_id = any($1) order by p.item_id, c.position
-  ), brought as (
-    select parent_id, count(*) as sellers from collection_items
-    where run_id = any($1) and item_type = 'ebay_seller' and new_to_org group by parent_id
-  ), parts as (
-    select i.run_id, f.category_id, count(*) as own,
-      count(*) filter (where i.status = 'skipped') as skipped,
-      count(*) filter (where i.status <> 'skipped' and (i.finished_at is not null or i.rung > 1)) as decided1,
-      count(*) filter (where i.rung > 1) as climbed1,
-      count(*) filter (where i.rung > 1 and (i.finished_at is not null or i.rung > 2)) as decided2,
-      count(*) filter (where i.rung > 2) as climbed2,
-      coalesce(sum(b.sellers), 0) as sellers
-    from collection_items i
-    left join first f on f.item_id = i.id
-    left join brought b on b.parent_id = i.id
-    where i.run_id = any($1) and i.item_type = 'amazon_product' group by i.run_id, f.category_id
-  ), price as (
-    select run_id, max(hold_micros) as micros from collection_calls
-    where run_id = any($1) and item_id is not null group by run_id
-  )
-  select r.id as "runId", r.number, c.category_key as key, coalesce(r.completed_at, now()) as "asOf",
-    coalesce(c.product_count, r.total_items) as listed, p.own::int, p.skipped::int, p.decided1::int, p.climbed1::int,
-    p.decided2::int, p.climbed2::int, p.sellers::int as "newSellers",
-    -- A next query is asked only while the cap covers a first one for every product that waits (engine/claim.ts).
-    r.cap_micros - r.spent_micros - r.held_micros - r.suspect_micros < price.micros * (r.pending_items + 1)
-      or exists (select from collection_events e where e.run_id = r.id and e.type = 'run.paused' and e.data ->> 'reason' = 'budget')
-      as capped,
-    exists (
-      select from collection_run_categories o join collection_runs before on before.id = o.run_id
-      where o.category_key = c.category_key and before.org_id = r.org_id and before.number < r.number
-        and before.processed_items > 0
-    ) as repeat,
-    coalesce(c.status = 'completed', true) as complete
-  from parts p join collection_runs r on r.id = p.run_id
-  left join collection_run_categories c on c.id = p.category_id
-  left join price on price.run_id = r.id
-  where p.decided1 > 0
-  order by r.number desc, c.position`
 
 /**
  * Of the lists that were read before, in this order: how many products each names, and how many of them no earlier one

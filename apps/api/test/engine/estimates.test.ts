@@ -5,6 +5,7 @@ import { toMicros } from '../../src/base/money.ts'
 import { type Actor, actorFor } from '../../src/engine/bootstrap.ts'
 import { type CreateInput, createRun, planRun } from '../../src/engine/create.ts'
 import { openRunLane } from '../../src/engine/open-run-lane.ts'
+import { cancelRun, changeCap } from '../../src/engine/run-acts.ts'
 import { startRun } from '../../src/engine/start.ts'
 import { workRun } from '../../src/engine/work-run.ts'
 import type { Category } from '../../src/runs/categories.ts'
@@ -124,6 +125,32 @@ describe('estimates over several runs', () => {
   })
 })
 
+describe('figures that are kept', () => {
+  it('are summed up when a run is completed, and by the first estimate for one that ended otherwise', async () => {
+    const kept = async () =>
+      (await fresh.db.query<{ id: string }>('select run_id as id from collection_run_figures')).rows.map(({ id }) => id)
+    const { run } = await collect({ categories: categories(9, 10) })
+    expect(await kept()).toContain(run.id)
+
+    const { run: stopped } = await collect({ categories: categories(10, 11), cap: 100_000, upToCap: true })
+    await cancelRun(fresh.db, stopped.id)
+    expect(await kept()).not.toContain(stopped.id)
+    const estimate = await estimateFor({ categories: categories(10, 11) })
+    expect(await kept()).toContain(stopped.id)
+    expect(estimate.categories[0]?.lastCollectedAt).not.toBeNull()
+  })
+
+  it('are a cache: deleted, the next estimate is the same', async () => {
+    const wanted = { categories: categories(0, 3) }
+    const before = await estimateFor(wanted)
+    await fresh.db.query('delete from collection_run_figures')
+    const after = await estimateFor(wanted)
+    expect(after.cost).toEqual(before.cost)
+    expect(after.newSellers).toEqual(before.newSellers)
+    expect(after.categories).toEqual(before.categories)
+  })
+})
+
 describe('a cap below the estimate', () => {
   it('is refused with what it would cover, and leaves no run behind', async () => {
     const before = await fresh.db.query('select id from collection_runs')
@@ -139,6 +166,15 @@ describe('a cap below the estimate', () => {
     const { run } = await collect({ categories: categories(0, 1), cap: 50_000, upToCap: true })
     expect(run).toMatchObject({ status: 'paused', pauseReason: 'budget', spentMicros: 50_000 })
     expect(run.processedItems).toBeGreaterThan(0)
+  })
+
+  it('is refused at the start as well, when it was lowered meanwhile', async () => {
+    const { run, estimate } = await createRun(fresh.db, inputOf({ categories: categories(0, 2) }))
+    await changeCap(fresh.db, run.id, toMicros(estimate.cost.low - 1))
+    await expect(startRun(fresh.db, run.id)).rejects.toMatchObject({ code: 'run.cap_below_estimate' })
+    await changeCap(fresh.db, run.id, toMicros(estimate.cost.low))
+    expect((await startRun(fresh.db, run.id)).status).toBe('running')
+    await cancelRun(fresh.db, run.id)
   })
 
   it('is not refused at the low end itself', async () => {

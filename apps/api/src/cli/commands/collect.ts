@@ -1,7 +1,7 @@
 /** gleaner collect: choose, see what it will cost, start, watch. */
 import type { Command } from 'commander'
 import { withCredentials } from '../../engine/accounts.ts'
-import { checkCapCovers } from '../../engine/create.ts'
+import { checkCapCovers } from '../../engine/cap-covers.ts'
 import { addCommand } from '../add-command.ts'
 import { askYes } from '../ask.ts'
 import { type Context, type Session } from '../context.ts'

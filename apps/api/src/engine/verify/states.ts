@@ -133,9 +133,9 @@ const STANDING_STILL: Rule = `
       r.status = 'running'
       and not exists (select from collection_calls c where c.run_id = r.id and c.state = 'held' and c.lease_until > now())
       and not exists (select from collection_items i where i.run_id = r.id and i.status = 'pending'
-        and i.not_before > now() - interval '60 s')
+        and i.not_before > now() - interval '60 s' and i.not_before < 'infinity')
       and not exists (select from collection_run_categories k where k.run_id = r.id and k.status = 'pending'
-        and k.not_before > now() - interval '60 s')),
+        and k.not_before > now() - interval '60 s' and k.not_before < 'infinity')),
     ('a waiting run that is not started', 'started within 60 s', greatest(r.updated_at, r.start_requested_at),
       r.status = 'pending' and r.start_requested_at is not null and ${FREE_PLACE}),
     ('a paused run that does not resume', 'resumed within 60 s', greatest(r.updated_at, r.resume_at),
