@@ -31,6 +31,18 @@ export function startCliWorker(context: Context, db: Db): Promise<Worker> {
  * flight is booked, and it says how to go on: nothing is spent unseen. Returns the exit status.
  */
 export async function joinRun(context: Context, session: Session, run: RunSnapshot): Promise<number> {
+  const { status, view } = await workOn(context, session, run)
+  if (context.json) context.sayJson(runJson(view.run))
+  else sayHowItStands(context, view)
+  return status
+}
+
+/** As `joinRun`, and says nothing of how it stands then. Returns that with the exit status. */
+export async function workOn(
+  context: Context,
+  session: Session,
+  run: RunSnapshot,
+): Promise<Readonly<{ status: number; view: View }>> {
   const { db, actor } = session
   const display = makeDisplay(context)
   const interrupt = listenForInterrupt(() => {
@@ -45,9 +57,8 @@ export async function joinRun(context: Context, session: Session, run: RunSnapsh
     await stopSaying(context, worker, STOP_TIMEOUT_MS)
     throwIfAsked(worker)
     const view = await drawLast(db, run.id, display)
-    if (context.json) context.sayJson(runJson(view.run))
-    else sayHowItStands(context, view)
-    return interrupt.signal.aborted && view.run.status !== 'completed' ? EXIT.interrupted : exitOf(view.run)
+    const cut = interrupt.signal.aborted && view.run.status !== 'completed'
+    return { status: cut ? EXIT.interrupted : exitOf(view.run), view }
   } finally {
     await worker.stop()
     interrupt.dispose()

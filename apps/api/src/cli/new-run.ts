@@ -12,6 +12,8 @@ export type NewRun = Readonly<{
   capMicros?: Micros
   filters?: NonNullable<CreateInput['filters']>
   upToCap?: boolean
+  /** Search ten products first and pause then. */
+  sample?: boolean
 }>
 
 /** Creates the run and asks for its start. It is running when this returns, or waits in line for a place. */

@@ -1,9 +1,9 @@
 /** What a person wants collected, as options of a command, and what is said of it before anything is spent. */
 import type { Command } from 'commander'
 import { AppError } from '../base/errors.ts'
-import type { Micros } from '../base/money.ts'
+import { formatDollars, type Micros } from '../base/money.ts'
 import { listAccounts } from '../engine/accounts.ts'
-import { type CreateInput, checkCap, planRun, type RunPlan } from '../engine/create.ts'
+import { type CreateInput, checkCap, planRun, type RunPlan, sampleFor } from '../engine/create.ts'
 import type { FilterSettings } from '../matching/filters.ts'
 import { loadCategories } from '../runs/categories.ts'
 import { collectable } from '../runs/estimate.ts'
@@ -23,6 +23,8 @@ export type PlanOptions = Readonly<{
   sheet?: string
   cap?: string
   upToCap?: boolean
+  sample?: boolean
+  yes?: boolean
   name?: string
   provider?: string
   lists?: string
@@ -45,6 +47,8 @@ export function addPlanOptions(command: Command): Command {
     .option('--sheet <name>', 'the sheet of an XLSX file, by name or number')
     .option('--cap <dollars>', 'the most this run may spend; the setting of the organisation when left out')
     .option('--up-to-cap', 'collect as far as the cap goes, also when it is below the estimate')
+    .option('--sample', 'search ten products first, for an estimate from what they take; they are not paid again')
+    .option('-y, --yes', 'start without asking')
     .option('--provider <name>', 'sandbox, or the name of an account')
     .option('--lists <account>', 'the account that reads best-seller lists')
     .option('--search <account>', 'the account that searches eBay')
@@ -156,6 +160,12 @@ function partlyWords({ capMicros, estimate, upToCap }: Plan): string | null {
   return capWords(capMicros, estimate, collectable(capMicros, estimate), upToCap)
 }
 
+/** "10 products, at most $0.150". */
+export function sampleWords({ wanted }: Plan): string {
+  const { products, worstMicros } = sampleFor(wanted)
+  return `${counted(products, 'product')}, at most ${formatDollars(worstMicros, 3)}`
+}
+
 /** The plan for --json: the estimate, the cap, and what it covers. */
 export function planJson({ capMicros, estimate, upToCap, wanted }: Plan): Record<string, unknown> {
   const covers = capMicros >= estimate.cost.low
@@ -165,6 +175,7 @@ export function planJson({ capMicros, estimate, upToCap, wanted }: Plan): Record
     upToCap,
     startable: covers || upToCap,
     collectableProducts: collectable(capMicros, estimate),
+    sampleAtMostMicros: sampleFor(wanted).worstMicros,
     sandbox: wanted.accounts.search.sandbox,
   }
 }

@@ -118,6 +118,8 @@ function pausedNotice(run: RunSnapshot, facts: RunFacts): Notice {
   const cancel = `gleaner run cancel ${number}`
   const note = run.pauseNote ?? ''
   if (run.pauseLimit === 'month') return { text: note, acts: ['gleaner settings set month-cap=<dollars>', cancel] }
+  const justSampled = run.sampledAt !== null && run.sampledAt.getTime() === run.pausedAt?.getTime()
+  if (run.pauseReason === 'budget' && justSampled) return sampleNotice(run)
   if (run.pauseReason === 'budget') return budgetNotice(run, facts)
   if (run.pauseReason === 'operator') {
     const at = run.pausedAt ? ` at ${timeOfDay(run.pausedAt)}` : ''
@@ -132,6 +134,15 @@ function pausedNotice(run: RunSnapshot, facts: RunFacts): Notice {
   const clock = isPacificMidnight(run.resumeAt) ? `${at} (midnight Pacific)` : at
   const text = `${note} The run goes on by itself at ${clock} while a worker is up. Nothing to do.`.trim()
   return { text, acts: ['gleaner start', cancel] }
+}
+
+/** A sampled run that waits for a word, not for money. */
+function sampleNotice(run: RunSnapshot): Notice {
+  const left = counted(run.pendingItems, 'product')
+  return {
+    text: `${run.pauseNote ?? 'The sample is through.'} ${left} and ${counted(run.openCategories, 'list')} wait. It goes on when its cap is raised.`,
+    acts: [`gleaner run cap ${run.number} ${enoughCap(run)} --resume`, `gleaner run cancel ${run.number}`],
+  }
 }
 
 function budgetNotice(run: RunSnapshot, { decimals, callPrice }: RunFacts): Notice {

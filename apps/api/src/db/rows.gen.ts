@@ -56,6 +56,41 @@ export interface CollectionCallsTable {
   duration_ms: number | null
 }
 
+/** A row of the table collection_category_figures. */
+export interface CollectionCategoryFiguresRow {
+  run_id: string
+  org_id: string
+  category_key: string
+  listed: number
+  own: number
+  skipped: number
+  decided_first: number
+  /** Products that went on from their first query to the second. */
+  climbed_first: number
+  decided_second: number
+  climbed_second: number
+  new_sellers: number
+  /** The cap kept products from their next query: climbed is too low. */
+  capped: boolean
+  complete: boolean
+}
+
+export interface CollectionCategoryFiguresTable {
+  run_id: string
+  org_id: string
+  category_key: string
+  listed: number
+  own: number
+  skipped: number
+  decided_first: number
+  climbed_first: number
+  decided_second: number
+  climbed_second: number
+  new_sellers: number
+  capped: boolean
+  complete: boolean
+}
+
 /** A row of the table collection_category_products. */
 export interface CollectionCategoryProductsRow {
   category_id: string
@@ -265,6 +300,8 @@ export interface CollectionRunCategoriesRow {
   error_message: string | null
   created_at: Date
   finished_at: Date | null
+  /** Of a sampled run: so many products of this list belong to the sample. */
+  sample_products: number | null
 }
 
 export interface CollectionRunCategoriesTable {
@@ -284,6 +321,52 @@ export interface CollectionRunCategoriesTable {
   error_message: string | null
   created_at: Generated<Date>
   finished_at: Date | null
+  sample_products: number | null
+}
+
+/** A row of the table collection_run_figures. */
+export interface CollectionRunFiguresRow {
+  run_id: string
+  org_id: string
+  event_seq: number
+  computed_at: Date
+  products: number
+  searched: number
+  lists: number
+  /** Products its lists named, those named twice counted twice. */
+  places: number
+  search_calls: number
+  search_hold_micros: number
+  search_charge_micros: number
+  /** Queries that were decided: answered, or given up. */
+  queries: number
+  list_calls: number
+  list_hold_micros: number
+  list_charge_micros: number
+  mean_search_ms: number | null
+  mean_list_ms: number | null
+  active_ms: number
+}
+
+export interface CollectionRunFiguresTable {
+  run_id: string
+  org_id: string
+  event_seq: number
+  computed_at: Generated<Date>
+  products: number
+  searched: number
+  lists: number
+  places: number
+  search_calls: number
+  search_hold_micros: number
+  search_charge_micros: number
+  queries: number
+  list_calls: number
+  list_hold_micros: number
+  list_charge_micros: number
+  mean_search_ms: number | null
+  mean_list_ms: number | null
+  active_ms: number
 }
 
 /** A row of the table collection_runs. */
@@ -356,6 +439,12 @@ export interface CollectionRunsRow {
   pause_limit: 'run' | 'month' | null
   /** Of a pause by the month cap: the price of the cheapest call it could make. It goes on when so much is left. */
   pause_needs_micros: number | null
+  /** Meant to collect as far as the cap goes, also below the estimate. */
+  up_to_cap: boolean
+  /** So many products are searched before the others wait for a person; null = no sample. */
+  sample_products: number | null
+  /** When the sample was through and the run paused. */
+  sampled_at: Date | null
 }
 
 export interface CollectionRunsTable {
@@ -416,6 +505,9 @@ export interface CollectionRunsTable {
   event_seq: Generated<number>
   pause_limit: 'run' | 'month' | null
   pause_needs_micros: number | null
+  up_to_cap: Generated<boolean>
+  sample_products: number | null
+  sampled_at: Date | null
 }
 
 /** A row of the table collection_settings. */
@@ -744,6 +836,7 @@ export interface GleanerMigrationsTable {
 /** All tables and views, for Kysely. */
 export interface Tables {
   collection_calls: CollectionCallsTable
+  collection_category_figures: CollectionCategoryFiguresTable
   collection_category_products: CollectionCategoryProductsTable
   collection_events: CollectionEventsTable
   collection_hooks: CollectionHooksTable
@@ -752,6 +845,7 @@ export interface Tables {
   collection_months: CollectionMonthsTable
   collection_notifications: CollectionNotificationsTable
   collection_run_categories: CollectionRunCategoriesTable
+  collection_run_figures: CollectionRunFiguresTable
   collection_runs: CollectionRunsTable
   collection_settings: CollectionSettingsTable
   collection_sightings: CollectionSightingsTable

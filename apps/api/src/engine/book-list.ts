@@ -6,10 +6,12 @@ import type { ProductData } from '../ledger/claim.ts'
 import { ladder } from '../matching/query-ladder.ts'
 import type { CategoryRef, ListAnswer, ListedProduct } from '../providers/types.ts'
 import { bookCategory, type CategoryChange, lockEffectiveCategory } from '../runs/categories-of-run.ts'
+import { sampleShare } from '../runs/held-back.ts'
 import { addProducts, type NewProduct } from '../runs/items.ts'
 import { type Booked } from './book.ts'
 import { closeBooking } from './close-booking.ts'
 import { type Consequence, consequenceOfAnswer, consequenceOfFailure } from './consequences.ts'
+import { shares } from './sample.ts'
 
 /** A step through a category's list that has come to an end, whatever end. */
 export type FinishedStep = Readonly<{
@@ -70,7 +72,9 @@ async function moveCategory(
     if (change.status !== 'failed') return []
     return [{ type: 'category.failed', data: { ...about, code: answer.code, message: answer.message } }]
   }
-  const added = await addProducts(tx, runId, answer.products.map(toNewProduct), finished.categoryId)
+  const share = await sampleShare(tx, finished.categoryId, answer.next !== null)
+  const found = holdBack(answer.products.map(toNewProduct), share)
+  const added = await addProducts(tx, runId, found, finished.categoryId)
   const products = answer.products.length
   const change: CategoryChange = answer.next
     ? { status: 'pending', step: answer.next, attempt: 0, delayMs: 0, products }
@@ -92,6 +96,13 @@ function afterFailure(finished: FinishedStep, { item }: Consequence): CategoryCh
     delayMs: item.delayMs,
     products: 0,
   }
+}
+
+/** All but `sampled` of the products, drawn evenly, wait for the end of the sample; none when that is null. */
+export function holdBack(products: readonly NewProduct[], sampled: number | null): NewProduct[] {
+  if (sampled === null) return [...products]
+  const drawn = shares(Math.min(sampled, products.length), products.length)
+  return products.map((product, at) => (drawn[at] === 0 ? { ...product, held: true } : product))
 }
 
 /** A listed product as an item of a run: with its query ladder, or the reason why nothing can be searched. */

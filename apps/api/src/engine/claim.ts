@@ -18,6 +18,7 @@ import { buildFilters } from '../matching/filters.ts'
 import type { Failure, ListAnswer, SearchAnswer, SearchRequest } from '../providers/types.ts'
 import { hasUnbooked, type Lane, type LaneAccount, type Side, throughOutages } from './lane.ts'
 import { pauseIfBarred } from './pause-if-barred.ts'
+import { isSampling } from './sample.ts'
 import { settleIdleRun } from './settle-idle-run.ts'
 
 /** One claim takes at most this many products, so that its transaction stays short. */
@@ -243,5 +244,7 @@ async function claimSafely<Claimed>(
 export function mayClimb(lane: Lane): boolean {
   const { run, searchPrice } = lane
   const left = run.capMicros - run.spentMicros - run.heldMicros - run.suspectMicros
+  // The cap of a sample covers every query of its products; the others wait for a cap of their own.
+  if (isSampling(run)) return left >= searchPrice
   return left >= timesMicros(searchPrice, run.pendingItems + 1)
 }

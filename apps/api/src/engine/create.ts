@@ -15,10 +15,11 @@ import { addProducts } from '../runs/items.ts'
 import { readSettings } from '../runs/settings.ts'
 import { type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
 import { type ChosenAccounts, withCredentials } from './accounts.ts'
-import { toNewProduct } from './book-list.ts'
+import { holdBack, toNewProduct } from './book-list.ts'
 import type { Actor } from './bootstrap.ts'
 import { checkCapCovers } from './cap-covers.ts'
-import { type Amount, estimateRun } from './estimate-run.ts'
+import { type Amount, estimateRun, inputOf } from './estimate-run.ts'
+import { type Sample, sampleOf } from './sample.ts'
 
 export type CreateInput = Readonly<{
   actor: Actor
@@ -33,6 +34,8 @@ export type CreateInput = Readonly<{
   filters?: Partial<FilterSettings>
   /** Collect as far as the cap goes: without it a cap below the low end of the estimate is refused. */
   upToCap?: boolean
+  /** Search ten products first and pause then; the cap is that of the sample until somebody raises it. */
+  sample?: boolean
   accounts: ChosenAccounts
   /** Whose credentials a list adapter needs to know its first step; the worker's environment. */
   env: NodeJS.ProcessEnv
@@ -52,7 +55,8 @@ export async function createRun(db: Db, input: CreateInput): Promise<Created> {
   checkCollect(input)
   if (input.capMicros !== undefined) checkCap(input.capMicros)
   const plan = await planRun(db, input)
-  checkCapCovers(plan)
+  const sample = input.sample ? sampleFor(input) : null
+  if (!sample) checkCapCovers(plan)
   const id = newId()
   const { collect } = input
   const amount =
@@ -61,8 +65,8 @@ export async function createRun(db: Db, input: CreateInput): Promise<Created> {
       : { products: collect.products.length }
   const data = { ...amount, estimate: plan.estimate }
   await withTxRetry(db, async (tx) => {
-    await insertRun(tx, id, input, plan)
-    await insertWork(tx, id, input)
+    await insertRun(tx, id, input, plan, sample)
+    await insertWork(tx, id, input, sample)
     await appendEvents(tx, id, [{ type: 'run.created', actorId: input.actor.userId, data }])
   })
   const { estimate } = plan
@@ -82,16 +86,24 @@ export async function planRun(
   const { actor, collect, accounts } = input
   const settings = await readSettings(db, actor.orgId)
   const filters = checkFilterSettings({ ...settings.filters, ...input.filters })
-  const amount: Amount =
-    collect.kind === 'categories'
-      ? { categories: distinct(collect.categories).map(({ key, name }) => ({ key, name })) }
-      : { products: collect.products.length }
+  const amount = amountOf(collect)
   return {
     capMicros: input.capMicros ?? toMicros(settings.budgetCapCents * MICROS_PER_CENT),
     filters,
     estimate: await estimateRun(db, { orgId: actor.orgId, amount, accounts, filters }),
     upToCap: input.upToCap ?? false,
   }
+}
+
+function amountOf(collect: CreateInput['collect']): Amount {
+  return collect.kind === 'categories'
+    ? { categories: distinct(collect.categories).map(({ key, name }) => ({ key, name })) }
+    : { products: collect.products.length }
+}
+
+/** The sample such a run would begin with. */
+export function sampleFor({ collect, accounts }: Pick<CreateInput, 'collect' | 'accounts'>): Sample {
+  return sampleOf(inputOf(amountOf(collect), accounts))
 }
 
 /** Throws AppError `input.cap_invalid` unless `cap` is between zero and a million dollars. */
@@ -116,14 +128,15 @@ function checkCollect({ collect, accounts }: CreateInput): void {
   }
 }
 
-async function insertRun(tx: Tx, id: string, input: CreateInput, plan: RunPlan): Promise<void> {
+async function insertRun(tx: Tx, id: string, input: CreateInput, plan: RunPlan, sample: Sample | null): Promise<void> {
   const { actor, collect, accounts } = input
-  const { capMicros: cap, filters, estimate } = plan
+  const { filters, estimate } = plan
+  const cap = sample ? toMicros(Math.min(sample.worstMicros, plan.capMicros)) : plan.capMicros
   const settings = await readSettings(tx, actor.orgId)
   await tx.query(
     `insert into collection_runs (id, org_id, name, estimated_cost_cents, budget_cap_cents, cap_micros, category_ids,
-       created_by, source, phase, list_account_id, search_account_id, filters, estimate, soft_warning_percent, up_to_cap)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
+       created_by, source, phase, list_account_id, search_account_id, filters, estimate, soft_warning_percent, up_to_cap, sample_products)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
     [
       id,
       actor.orgId,
@@ -141,6 +154,7 @@ async function insertRun(tx: Tx, id: string, input: CreateInput, plan: RunPlan):
       toJson(estimate),
       settings.softWarningPercent,
       plan.upToCap,
+      sample?.products ?? null,
     ],
   )
 }
@@ -148,7 +162,12 @@ async function insertRun(tx: Tx, id: string, input: CreateInput, plan: RunPlan):
 /** Rows of a product list inserted by one statement. */
 const PRODUCTS_AT_ONCE = 2_000
 
-async function insertWork(tx: Tx, id: string, { collect, accounts, env }: CreateInput): Promise<void> {
+async function insertWork(
+  tx: Tx,
+  id: string,
+  { collect, accounts, env }: CreateInput,
+  sample: Sample | null,
+): Promise<void> {
   if (collect.kind === 'categories') {
     if (!accounts.list) throw new Error('checked before: categories have a list account')
     const adapter = listAdapter(withCredentials(accounts.list, env))
@@ -156,12 +175,17 @@ async function insertWork(tx: Tx, id: string, { collect, accounts, env }: Create
     await addCategories(
       tx,
       id,
-      refs.map((category) => ({ category, firstStep: adapter.firstStep(category) })),
+      refs.map((category, at) => ({
+        category,
+        firstStep: adapter.firstStep(category),
+        ...(sample ? { sample: sample.perCategory[at] ?? 0 } : {}),
+      })),
     )
     return
   }
-  for (let from = 0; from < collect.products.length; from += PRODUCTS_AT_ONCE) {
-    await addProducts(tx, id, collect.products.slice(from, from + PRODUCTS_AT_ONCE).map(toNewProduct), null)
+  const products = holdBack(collect.products.map(toNewProduct), sample?.products ?? null)
+  for (let from = 0; from < products.length; from += PRODUCTS_AT_ONCE) {
+    await addProducts(tx, id, products.slice(from, from + PRODUCTS_AT_ONCE), null)
   }
 }
 

@@ -19,6 +19,7 @@ import {
   TERMINAL,
 } from '../runs/snapshot.ts'
 import { refreshItemCounts } from '../sellers/refresh.ts'
+import { freeHeldBack } from './sample.ts'
 import { claimPlace } from './start.ts'
 
 export type Pause = Readonly<{
@@ -29,6 +30,8 @@ export type Pause = Readonly<{
   /** Of a pause by `budget`: which cap leaves less than one call, and what the cheapest call it could make costs. */
   limit?: PauseLimit
   needsMicros?: Micros
+  /** The run's sample is through: what it held back waits for a person to resume the run. */
+  endsSample?: boolean
 }>
 
 /**
@@ -40,25 +43,44 @@ export function pauseRun(db: Db, runId: string, pause: Pause): Promise<RunSnapsh
     if (run.status !== 'running') return null
     await tx.query(
       `update collection_runs set status = 'paused', pause_reason = $2, resume_at = $3, pause_note = $4,
-         pause_limit = $5, pause_needs_micros = $6 where id = $1`,
-      [runId, pause.reason, pause.resumeAt ?? null, pause.note ?? null, pause.limit ?? null, pause.needsMicros ?? null],
+         pause_limit = $5, pause_needs_micros = $6,
+         sampled_at = case when $7 and sample_products is not null then coalesce(sampled_at, now()) else sampled_at end
+       where id = $1`,
+      [
+        runId,
+        pause.reason,
+        pause.resumeAt ?? null,
+        pause.note ?? null,
+        pause.limit ?? null,
+        pause.needsMicros ?? null,
+        pause.endsSample ?? false,
+      ],
     )
     const limit = pause.limit ? { limit: pause.limit } : {}
-    const data = { reason: pause.reason, note: pause.note ?? null, resume_at: pause.resumeAt ?? null, ...limit }
+    const sample = pause.endsSample ? { sample: run.sampleProducts } : {}
+    const data = {
+      reason: pause.reason,
+      note: pause.note ?? null,
+      resume_at: pause.resumeAt ?? null,
+      ...limit,
+      ...sample,
+    }
     return { type: 'run.paused', actorId: pause.actorId ?? null, data }
   })
 }
 
 /**
- * Lets a paused run go on; when all places of its organisation are taken it stays paused. Returns the run as it stands.
+ * Lets a paused run go on, beyond its sample when that is through; when all places of its organisation are taken it stays paused. Returns the run as it stands.
  * Throws AppError `run.wrong_state` when the run is not paused, `run.cap_reached` or `month.cap_reached` when what the cap
  * leaves is less than `callPriceMicros`, the price of one call.
  */
-export function resumeRun(
+export async function resumeRun(
   db: Db,
   runId: string,
   options: Readonly<{ actorId?: string; callPriceMicros?: Micros }> = {},
 ): Promise<RunSnapshot> {
+  const paused = await runSnapshot(db, runId)
+  if (paused?.status === 'paused' && paused.sampledAt !== null) await freeHeldBack(db, runId)
   return withTxRetry(db, async (tx) => {
     const known = await runSnapshot(tx, runId)
     if (!known) throw new AppError('run.not_found', `There is no run ${runId}.`)

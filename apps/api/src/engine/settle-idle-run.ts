@@ -7,6 +7,7 @@ import { finishClimbers } from '../runs/items.ts'
 import { isDone, leftMicros, type PauseLimit, type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
 import { type Lane, throughOutages } from './lane.ts'
 import { completeRun, failRun, type Pause, pauseRun } from './run-acts.ts'
+import { isSampleThrough, isSampling } from './sample.ts'
 
 /**
  * Looks at the run afresh. Closes the lane when the run is no longer running; completes a run that is done; fails one
@@ -23,6 +24,7 @@ export async function settleIdleRun(lane: Lane): Promise<void> {
     }
     lane.run = run
     if (isDone(run)) lane.run = await endRun(lane, run)
+    else if (run.heldCalls === 0 && (await isSampleThrough(lane.db, run))) lane.run = await pauseAfterSample(lane, run)
     else if (run.heldCalls === 0) lane.run = await pauseIfCapReached(lane, run)
     if (lane.run.status !== 'running') lane.closing = true
   })
@@ -43,6 +45,12 @@ function failureOf(run: RunSnapshot): string | null {
     return `None of the ${run.failedItems} searches was answered.`
   }
   return null
+}
+
+/** The cap of a sample is its own: the person who sees what it brought raises it for the rest. */
+function pauseAfterSample(lane: Lane, run: RunSnapshot): Promise<RunSnapshot> {
+  const note = `The sample is through: ${run.processedItems} products for ${formatDollars(run.spentMicros)}.`
+  return pauseRun(lane.db, run.id, { reason: 'budget', limit: 'run', note, endsSample: true })
 }
 
 async function pauseIfCapReached(lane: Lane, run: RunSnapshot): Promise<RunSnapshot> {
@@ -70,7 +78,7 @@ function limitReached(run: RunSnapshot, month: Month, price: Micros): PauseLimit
 function pauseBy(limit: PauseLimit, run: RunSnapshot, month: Month, price: Micros): Pause {
   if (limit === 'run') {
     const note = `${formatDollars(leftMicros(run))} is left and one call costs ${formatDollars(price)}.`
-    return { reason: 'budget', limit, note }
+    return { reason: 'budget', limit, note, endsSample: isSampling(run) }
   }
   const cap = formatDollars(month.capMicros ?? ZERO)
   const note = `The month cap of ${cap} leaves less than one call. It starts anew on ${dayOf(month.startsAnewAt)}.`

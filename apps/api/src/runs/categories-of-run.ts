@@ -3,19 +3,30 @@ import { toJson } from '../base/json.ts'
 import type { Tx } from '../db/client.ts'
 import type { CategoryRef, ListStep } from '../providers/types.ts'
 
-/** Adds the categories a run collects, in the order given. */
+/**
+ * Adds the categories a run collects, in the order given. With `sample`, so many products of the list belong to the run's
+ * sample; with zero the list waits until that is through.
+ */
 export async function addCategories(
   tx: Tx,
   runId: string,
-  categories: readonly Readonly<{ category: CategoryRef; firstStep: ListStep }>[],
+  categories: readonly Readonly<{ category: CategoryRef; firstStep: ListStep; sample?: number }>[],
 ): Promise<void> {
   await tx.query(
-    `insert into collection_run_categories (run_id, category_key, name, position, category, step)
-     select $1, c.category ->> 'key', c.category ->> 'name', c.place, c.category, c.step
-     from json_to_recordset($2) as c(category jsonb, step jsonb, place int) order by c.place`,
+    `insert into collection_run_categories (run_id, category_key, name, position, category, step, sample_products, not_before)
+     select $1, c.category ->> 'key', c.category ->> 'name', c.place, c.category, c.step,
+       nullif(c.sample, 0), case when c.sample = 0 then 'infinity'::timestamptz end
+     from json_to_recordset($2) as c(category jsonb, step jsonb, place int, sample int) order by c.place`,
     [
       runId,
-      toJson(categories.map(({ category, firstStep }, index) => ({ category, step: firstStep, place: index + 1 }))),
+      toJson(
+        categories.map(({ category, firstStep, sample }, index) => ({
+          category,
+          step: firstStep,
+          place: index + 1,
+          sample,
+        })),
+      ),
     ],
   )
 }

@@ -92,6 +92,8 @@ export type NewProduct = Readonly<{
   rank: number | null
   /** Why it will not be searched; null when it will. */
   skip: Readonly<{ code: string; message: string }> | null
+  /** Held back until the run's sample is through. */
+  held?: boolean
 }>
 
 /**
@@ -110,12 +112,13 @@ export async function addProducts(
     text: `
       with named as materialized (
         select * from json_to_recordset($2)
-          as p(id uuid, place int, asin text, data jsonb, skipped boolean, code text, message text)
+          as p(id uuid, place int, asin text, data jsonb, skipped boolean, code text, message text, held boolean)
       ), added as (
         insert into collection_items
-          (id, run_id, item_type, external_id, status, outcome, data, error_code, error_message, finished_at)
+          (id, run_id, item_type, external_id, status, outcome, data, error_code, error_message, finished_at, not_before)
         select id, $1, 'amazon_product', asin, case when skipped then 'skipped' else 'pending' end,
-          case when skipped then 'skipped' end, data, code, message, case when skipped then now() end
+          case when skipped then 'skipped' end, data, code, message, case when skipped then now() end,
+          case when held and not skipped then 'infinity'::timestamptz end
         from named order by place
         on conflict (run_id, item_type, external_id) do nothing
         returning id
@@ -136,6 +139,7 @@ function toProductRow(product: NewProduct, index: number): Record<string, unknow
     skipped: product.skip !== null,
     code: product.skip?.code,
     message: product.skip?.message,
+    held: product.held ?? false,
   }
 }
 

@@ -71,7 +71,11 @@ export function learnedEstimate(
   const lists = parts?.length ?? 0
   const listCalls = wholeRange(timesRange(exactly(lists * stepsOf(input).length), factors.listCalls))
   const cost = costOf(input, lists, queries, factors)
-  const newSellers = parts ? sumOrNull(parts.map((part) => part.newSellers)) : newOfList(input, history)
+  const newSellers = history.sample
+    ? newAfterSample(history.categories, Math.round(products.likely))
+    : parts
+      ? sumOrNull(parts.map((part) => part.newSellers))
+      : learnNewSellers(null, products, history.categories)
   const learned = sourceOf(history, parts)
   return {
     products: wholeRange(products),
@@ -122,7 +126,7 @@ function partOf(wanted: WantedCategory, index: number, history: History): Part {
     listed,
     own,
     queries: learnQueries(wanted.key, Math.round(listed.likely), history.categories, history.sample ?? false),
-    newSellers: learnNewSellers(wanted.key, own, history.categories),
+    newSellers: history.sample ? null : learnNewSellers(wanted.key, own, history.categories),
     figures,
   }
 }
@@ -169,11 +173,6 @@ function durationOf(
   const low = secondsAt(rate.high, listCalls.low, searches.low, pace)
   const likely = Math.max(low, secondsAt(rate.likely, listCalls.likely, searches.likely, pace))
   return { low, likely, high: Math.max(likely, secondsAt(rate.low, listCalls.high, searches.high, pace) + start) }
-}
-
-function newOfList(input: EstimateInput, { categories, sample }: History): Range<number> | null {
-  const products = rowsOf(input)
-  return sample ? newAfterSample(categories, products) : learnNewSellers(null, exactly(products), categories)
 }
 
 function categoryOf(part: Part, input: EstimateInput, factors: Factors, learned: Source): CategoryEstimate {

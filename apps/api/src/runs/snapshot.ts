@@ -57,6 +57,10 @@ export type RunSnapshot = Readonly<{
   startedAt: Date | null
   pausedAt: Date | null
   completedAt: Date | null
+  /** So many products are searched before the others wait for a person; null = no sample. */
+  sampleProducts: number | null
+  /** When that sample was through and the run paused. */
+  sampledAt: Date | null
 }>
 
 /** The select list that makes a `RunSnapshot` of a row of `collection_runs` (unaliased). */
@@ -74,7 +78,7 @@ export const SNAPSHOT_COLUMNS = `
   none_items as "noneItems", blocked_items as "blockedItems", drift_items as "driftItems",
   rejected_items as "rejectedItems", skipped_items as "skippedItems", seller_items as "sellerItems",
   new_sellers as "newSellers", event_seq as "eventSeq", created_at as "createdAt", started_at as "startedAt",
-  paused_at as "pausedAt", completed_at as "completedAt"`
+  paused_at as "pausedAt", completed_at as "completedAt", sample_products as "sampleProducts", sampled_at as "sampledAt"`
 
 /** What is left under the cap: cap - spent - held - suspect; never below zero, also after a breach. */
 export function leftMicros(

@@ -161,6 +161,39 @@ describe('gleaner estimate', () => {
   })
 })
 
+describe('a sample first', () => {
+  type Sampled = Readonly<{
+    run: Run
+    estimate: { cost: { low: number; high: number }; sources: { cost: { kind: string } } }
+  }>
+
+  it('is told, searched and paused by estimate; the same run goes on and asks nothing twice', async () => {
+    const { sampleAtMostMicros } = await place.json<{ sampleAtMostMicros: number }>(['estimate', 'industrial'])
+    const { run, estimate } = await place.json<Sampled>(['estimate', 'industrial', '--sample'])
+    expect(run).toMatchObject({ status: 'paused', pauseReason: 'budget', capMicros: sampleAtMostMicros })
+    expect(run.processedItems).toBe(10)
+    expect(estimate.sources.cost.kind).toBe('sample')
+
+    const shown = await place.run('run', 'show', 'last')
+    expect(shown.out).toMatch(/The sample is through: 10 products for \$0\.\d+\. \d+ products and 0 lists wait\./)
+    const ended = await place.json<Run>(['run', 'cap', 'last', '5', '--resume'])
+    expect(ended).toMatchObject({ number: run.number, status: 'completed', pendingItems: 0 })
+    expect(ended.spentMicros).toBeGreaterThanOrEqual(estimate.cost.low)
+    expect(ended.spentMicros).toBeLessThanOrEqual(estimate.cost.high)
+  })
+
+  it('goes on by itself with --yes, and waits without', async () => {
+    const waits = await place.run('collect', 'automotive', '--sample', '--cap', '5')
+    expect(waits.status).toBe(7)
+    expect(waits.out).toMatch(/Sample +10 products searched for \$0\.\d\d\./)
+    expect(waits.out).toMatch(/From the first 10 products of this run\./)
+    expect(waits.out).toMatch(/gleaner.* run cap \d+ \d+ --resume/)
+    const goes = await place.run('collect', 'automotive', '--sample', '--cap', '5', '--yes')
+    expect(goes.status).toBe(0)
+    expect(goes.out).toMatch(/From the first 10 products of this run\.[^]*Completed in/)
+  })
+})
+
 describe('stopping and going on', () => {
   it('Ctrl-C pauses the run and books what is in flight; resume finishes it', async () => {
     await sandbox(origin, 'latency', { ms: 700, jitterMs: 300 })

@@ -1,18 +1,15 @@
 /** gleaner collect: choose, see what it will cost, start, watch. */
 import type { Command } from 'commander'
-import { withCredentials } from '../../engine/accounts.ts'
 import { checkCapCovers } from '../../engine/cap-covers.ts'
 import { addCommand } from '../add-command.ts'
-import { askYes } from '../ask.ts'
-import { type Context, type Session } from '../context.ts'
-import { count, counted, moneyUp } from '../format.ts'
+import { badInput, type Context, type Session } from '../context.ts'
 import { actLines, joinRun, runJson } from '../join-run.ts'
 import { createAndStart } from '../new-run.ts'
 import { addPlanOptions, type Plan, type PlanOptions, planJson, sayPlan, withPlan } from '../plan-run.ts'
-import { Exit } from '../print-error.ts'
-import { uploadToSandbox } from '../product-file.ts'
+import { sampleFirst } from '../sample-run.ts'
+import { prepareToStart } from '../start-plan.ts'
 
-type CollectOptions = PlanOptions & Readonly<{ yes?: boolean; estimate?: boolean; detach?: boolean }>
+type CollectOptions = PlanOptions & Readonly<{ estimate?: boolean; detach?: boolean }>
 
 const EXAMPLES = `
 Examples:
@@ -21,6 +18,7 @@ Examples:
   gleaner collect https://www.amazon.com/Best-Sellers/zgbs/kitchen/289742
   gleaner collect "Home & Kitchen > Bath" --estimate
   gleaner collect toys-and-games --cap 0.25 --up-to-cap
+  gleaner collect toys-and-games beauty --sample --cap 5
   gleaner collect --products list.csv --columns asin=Code,title=Name,price=Cost
 
 The run never spends more than its cap: at the cap it pauses and keeps everything. Ctrl-C pauses it too.
@@ -37,7 +35,6 @@ export function addCollect(program: Command): void {
   )
     .option('--name <text>', 'what to call the run')
     .option('--estimate', 'say what it will cost, and stop; as gleaner estimate')
-    .option('-y, --yes', 'start without asking')
     .option('--detach', 'start the run and leave it to the workers that are up')
     .addHelpText('after', EXAMPLES)
   addCommand(command, (context, [categories, given]) => {
@@ -54,14 +51,12 @@ async function carryOut(context: Context, session: Session, plan: Plan, options:
     if (context.json) context.sayJson(planJson(plan))
     return 0
   }
-  checkCapCovers(plan)
-  const { wanted, list } = plan
-  const { accounts } = wanted
-  // A run whose first call is refused would be a run for nothing.
-  for (const account of [accounts.list, accounts.search]) if (account) withCredentials(account, context.env)
-  await askToStart(context, plan, options)
-  if (list && accounts.search.sandbox) await uploadToSandbox(accounts.search, list.rows)
-  const run = await createAndStart(context, session, wanted)
+  if (options.sample && options.detach)
+    throw badInput('A sample is watched to its end.', 'Leave --sample or --detach out.')
+  if (!options.sample) checkCapCovers(plan)
+  await prepareToStart(context, plan, options)
+  if (options.sample) return sampleFirst(context, session, plan, { goOn: options.yes === true, ask: true })
+  const run = await createAndStart(context, session, plan.wanted)
   if (!options.detach) return joinRun(context, session, run)
   if (context.json) context.sayJson(runJson(run))
   else {
@@ -73,15 +68,4 @@ async function carryOut(context: Context, session: Session, plan: Plan, options:
     for (const act of acts) context.say(act)
   }
   return 0
-}
-
-async function askToStart(context: Context, plan: Plan, options: CollectOptions): Promise<void> {
-  if (!context.canAsk || options.yes) return
-  const { list, wanted, capMicros } = plan
-  const rows =
-    list && list.errors.length > 0 ? ` with ${count(list.rows.length)} of ${counted(list.rowCount, 'row')}` : ''
-  const money = wanted.accounts.search.sandbox ? ' of play money' : ''
-  if (await askYes(`Start${rows}, spending at most ${moneyUp(capMicros)}${money}?`)) return
-  context.say('Nothing was started.')
-  throw new Exit(0)
 }
