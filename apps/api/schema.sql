@@ -49,6 +49,22 @@ CREATE TABLE public.collection_calls (
   duration_ms integer
 );
 
+CREATE TABLE public.collection_category_figures (
+  run_id uuid NOT NULL,
+  org_id uuid NOT NULL,
+  category_key text NOT NULL,
+  listed integer NOT NULL,
+  own integer NOT NULL,
+  skipped integer NOT NULL,
+  decided_first integer NOT NULL,
+  climbed_first integer NOT NULL,
+  decided_second integer NOT NULL,
+  climbed_second integer NOT NULL,
+  new_sellers integer NOT NULL,
+  capped boolean NOT NULL,
+  complete boolean NOT NULL
+);
+
 CREATE TABLE public.collection_category_products (
   category_id uuid NOT NULL,
   item_id uuid NOT NULL,
@@ -149,7 +165,29 @@ CREATE TABLE public.collection_run_categories (
   error_code text,
   error_message text,
   created_at timestamp with time zone DEFAULT now() NOT NULL,
-  finished_at timestamp with time zone
+  finished_at timestamp with time zone,
+  sample_products integer
+);
+
+CREATE TABLE public.collection_run_figures (
+  run_id uuid NOT NULL,
+  org_id uuid NOT NULL,
+  event_seq bigint NOT NULL,
+  computed_at timestamp with time zone DEFAULT now() NOT NULL,
+  products integer NOT NULL,
+  searched integer NOT NULL,
+  lists integer NOT NULL,
+  places integer NOT NULL,
+  search_calls integer NOT NULL,
+  search_hold_micros bigint NOT NULL,
+  search_charge_micros bigint NOT NULL,
+  queries integer NOT NULL,
+  list_calls integer NOT NULL,
+  list_hold_micros bigint NOT NULL,
+  list_charge_micros bigint NOT NULL,
+  mean_search_ms double precision,
+  mean_list_ms double precision,
+  active_ms double precision NOT NULL
 );
 
 CREATE TABLE public.collection_runs (
@@ -209,7 +247,10 @@ CREATE TABLE public.collection_runs (
   new_sellers integer DEFAULT 0 NOT NULL,
   event_seq bigint DEFAULT 0 NOT NULL,
   pause_limit text,
-  pause_needs_micros bigint
+  pause_needs_micros bigint,
+  up_to_cap boolean DEFAULT false NOT NULL,
+  sample_products integer,
+  sampled_at timestamp with time zone
 );
 
 CREATE TABLE public.collection_settings (
@@ -1117,6 +1158,8 @@ ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_hold_range C
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_one_target CHECK ((num_nonnulls(item_id, category_id) = 1));
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_outcome_known CHECK ((outcome = ANY (ARRAY['found'::text, 'none'::text, 'blocked'::text, 'drift'::text, 'rejected'::text, 'throttled'::text, 'quota'::text, 'credentials'::text, 'fault'::text, 'unreachable'::text, 'lost'::text, 'unsent'::text])));
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_state_known CHECK ((state = ANY (ARRAY['held'::text, 'settled'::text, 'released'::text, 'suspect'::text])));
+ALTER TABLE public.collection_category_figures ADD CONSTRAINT collection_category_figures_pkey PRIMARY KEY (run_id, category_key);
+ALTER TABLE public.collection_category_figures ADD CONSTRAINT collection_category_figures_range CHECK (((listed >= 0) AND (own >= 0) AND (skipped >= 0) AND (decided_first >= climbed_first) AND (climbed_first >= decided_second) AND (decided_second >= climbed_second) AND (climbed_second >= 0) AND (new_sellers >= 0)));
 ALTER TABLE public.collection_category_products ADD CONSTRAINT collection_category_products_pkey PRIMARY KEY (category_id, item_id);
 ALTER TABLE public.collection_category_products ADD CONSTRAINT collection_category_products_rank_range CHECK ((rank >= 1));
 ALTER TABLE public.collection_events ADD CONSTRAINT collection_events_pkey PRIMARY KEY (run_id, seq);
@@ -1152,7 +1195,10 @@ ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categ
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_attempt_range CHECK ((attempt >= 0));
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_epoch_range CHECK ((epoch >= 0));
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_products_range CHECK ((product_count >= 0));
+ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_sample_range CHECK (((sample_products >= 1) AND (sample_products <= 1000)));
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_status_known CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])));
+ALTER TABLE public.collection_run_figures ADD CONSTRAINT collection_run_figures_pkey PRIMARY KEY (run_id);
+ALTER TABLE public.collection_run_figures ADD CONSTRAINT collection_run_figures_range CHECK (((event_seq >= 0) AND (products >= 0) AND (searched >= 0) AND (lists >= 0) AND (places >= 0) AND (search_calls >= 0) AND (search_hold_micros >= 0) AND (search_charge_micros >= 0) AND (queries >= 0) AND (list_calls >= 0) AND (list_hold_micros >= 0) AND (list_charge_micros >= 0) AND (active_ms >= (0)::double precision)));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_pkey PRIMARY KEY (id);
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_number_unique UNIQUE (number);
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_cap_cents CHECK (((budget_cap_cents)::numeric = ceil(((cap_micros)::numeric / 10000.0))));
@@ -1171,6 +1217,8 @@ ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_pause_needs_ra
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_pause_reason_known CHECK ((pause_reason = ANY (ARRAY['operator'::text, 'budget'::text, 'quota'::text, 'provider'::text])));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_phase_known CHECK ((phase = ANY (ARRAY['products'::text, 'sellers'::text])));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_resume_only_paused CHECK (((resume_at IS NULL) OR (status = 'paused'::text)));
+ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_sample_range CHECK (((sample_products >= 1) AND (sample_products <= 1000)));
+ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_sampled_fits CHECK (((sampled_at IS NULL) OR (sample_products IS NOT NULL)));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_soft_range CHECK (((soft_warning_percent >= 1) AND (soft_warning_percent <= 100)));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_source_known CHECK ((source = ANY (ARRAY['categories'::text, 'product_list'::text])));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'running'::text, 'paused'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])));
@@ -1217,6 +1265,8 @@ ALTER TABLE public.sellers ADD CONSTRAINT sellers_times_seen_range CHECK ((times
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_category_id_fkey FOREIGN KEY (category_id) REFERENCES public.collection_run_categories(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_item_id_fkey FOREIGN KEY (item_id) REFERENCES public.collection_items(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
+ALTER TABLE public.collection_category_figures ADD CONSTRAINT collection_category_figures_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
+ALTER TABLE public.collection_category_figures ADD CONSTRAINT collection_category_figures_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_run_figures(run_id) ON DELETE CASCADE;
 ALTER TABLE public.collection_category_products ADD CONSTRAINT collection_category_products_category_id_fkey FOREIGN KEY (category_id) REFERENCES public.collection_run_categories(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_category_products ADD CONSTRAINT collection_category_products_item_id_fkey FOREIGN KEY (item_id) REFERENCES public.collection_items(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_events ADD CONSTRAINT collection_events_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
@@ -1228,6 +1278,8 @@ ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_org_id_fke
 ALTER TABLE public.collection_notifications ADD CONSTRAINT collection_notifications_event_fkey FOREIGN KEY (run_id, seq) REFERENCES public.collection_events(run_id, seq) ON DELETE CASCADE;
 ALTER TABLE public.collection_notifications ADD CONSTRAINT collection_notifications_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
+ALTER TABLE public.collection_run_figures ADD CONSTRAINT collection_run_figures_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
+ALTER TABLE public.collection_run_figures ADD CONSTRAINT collection_run_figures_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id);
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_list_account_id_fkey FOREIGN KEY (list_account_id) REFERENCES public.provider_accounts(id) ON DELETE RESTRICT;
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
@@ -1251,6 +1303,7 @@ CREATE INDEX idx_collection_calls_in_flight ON public.collection_calls USING btr
 CREATE INDEX idx_collection_calls_item_id ON public.collection_calls USING btree (item_id) WHERE (item_id IS NOT NULL);
 CREATE INDEX idx_collection_calls_run_id ON public.collection_calls USING btree (run_id);
 CREATE INDEX idx_collection_calls_suspect ON public.collection_calls USING btree (run_id) WHERE (state = 'suspect'::text);
+CREATE INDEX idx_collection_category_figures_org ON public.collection_category_figures USING btree (org_id, category_key);
 CREATE INDEX idx_collection_category_products_item_id ON public.collection_category_products USING btree (item_id);
 CREATE INDEX idx_collection_items_claim ON public.collection_items USING btree (run_id, rung, id) WHERE ((status = 'pending'::text) AND (item_type = 'amazon_product'::text));
 CREATE INDEX idx_collection_items_item_type ON public.collection_items USING btree (item_type);
@@ -1259,6 +1312,7 @@ CREATE INDEX idx_collection_lanes_worker_id ON public.collection_lanes USING btr
 CREATE INDEX idx_collection_notifications_org_id ON public.collection_notifications USING btree (org_id, created_at);
 CREATE INDEX idx_collection_notifications_pending ON public.collection_notifications USING btree (next_at) WHERE (state = 'pending'::text);
 CREATE INDEX idx_collection_run_categories_claim ON public.collection_run_categories USING btree (run_id, "position") WHERE (status = 'pending'::text);
+CREATE INDEX idx_collection_run_figures_org_id ON public.collection_run_figures USING btree (org_id);
 CREATE INDEX idx_collection_runs_created_at ON public.collection_runs USING btree (created_at);
 CREATE INDEX idx_collection_runs_created_by ON public.collection_runs USING btree (created_by);
 CREATE INDEX idx_collection_runs_list_account_id ON public.collection_runs USING btree (list_account_id);
@@ -1340,6 +1394,7 @@ CREATE TRIGGER sellers_touch BEFORE UPDATE ON public.sellers FOR EACH ROW EXECUT
 ALTER TABLE auth.users ENABLE ROW LEVEL SECURITY;
 ALTER TABLE gleaner.migrations ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_calls ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.collection_category_figures ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_category_products ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_hooks ENABLE ROW LEVEL SECURITY;
@@ -1348,6 +1403,7 @@ ALTER TABLE public.collection_lanes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_months ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_notifications ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_run_categories ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.collection_run_figures ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_settings ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_sightings ENABLE ROW LEVEL SECURITY;
@@ -1374,6 +1430,13 @@ CREATE POLICY collection_calls_member_read ON public.collection_calls AS PERMISS
   WHERE ((r.id = collection_calls.run_id) AND (r.org_id IN ( SELECT public.member_org_ids() AS member_org_ids))))));
 
 CREATE POLICY collection_calls_service_role ON public.collection_calls AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY collection_category_figures_member_read ON public.collection_category_figures AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY collection_category_figures_service_role ON public.collection_category_figures AS PERMISSIVE FOR ALL TO service_role
   USING (true)
   WITH CHECK (true);
 
@@ -1436,6 +1499,13 @@ CREATE POLICY collection_run_categories_member_read ON public.collection_run_cat
   WHERE ((r.id = collection_run_categories.run_id) AND (r.org_id IN ( SELECT public.member_org_ids() AS member_org_ids))))));
 
 CREATE POLICY collection_run_categories_service_role ON public.collection_run_categories AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY collection_run_figures_member_read ON public.collection_run_figures AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY collection_run_figures_service_role ON public.collection_run_figures AS PERMISSIVE FOR ALL TO service_role
   USING (true)
   WITH CHECK (true);
 
@@ -1555,7 +1625,9 @@ GRANT DELETE, INSERT, SELECT ON public.collection_runs TO service_role;
 GRANT DELETE, INSERT, SELECT ON public.org_members TO authenticated;
 GRANT DELETE, INSERT, SELECT ON public.sellers TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON auth.users TO service_role;
+GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_category_figures TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_lanes TO service_role;
+GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_run_figures TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_settings TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_workers TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.org_members TO service_role;
@@ -1570,6 +1642,7 @@ GRANT INSERT, SELECT ON public.collection_sightings TO service_role;
 GRANT SELECT ON gleaner.migrations TO service_role;
 GRANT SELECT ON public.collection_calls TO authenticated;
 GRANT SELECT ON public.collection_calls TO service_role;
+GRANT SELECT ON public.collection_category_figures TO authenticated;
 GRANT SELECT ON public.collection_category_products TO authenticated;
 GRANT SELECT ON public.collection_events TO authenticated;
 GRANT SELECT ON public.collection_events TO service_role;
@@ -1580,6 +1653,7 @@ GRANT SELECT ON public.collection_months TO service_role;
 GRANT SELECT ON public.collection_notifications TO authenticated;
 GRANT SELECT ON public.collection_notifications TO service_role;
 GRANT SELECT ON public.collection_run_categories TO authenticated;
+GRANT SELECT ON public.collection_run_figures TO authenticated;
 GRANT SELECT ON public.collection_runs TO authenticated;
 GRANT SELECT ON public.collection_settings TO authenticated;
 GRANT SELECT ON public.collection_sightings TO authenticated;
@@ -1598,7 +1672,7 @@ GRANT UPDATE (attempt, cost_cents, cost_micros, epoch, error_code, error_message
 GRANT UPDATE (attempt, epoch, error_code, error_message, finished_at, not_before, product_count, status, step) ON public.collection_run_categories TO service_role;
 GRANT UPDATE (attempts, ended_at, error_message, lease_until, next_at, state, status_code) ON public.collection_notifications TO service_role;
 GRANT UPDATE (booked_at, charge_micros, duration_ms, error_code, error_message, lease_until, outcome, state) ON public.collection_calls TO service_role;
-GRANT UPDATE (budget_cap_cents, cap_micros, checkpoint, failure_reason, name, pause_limit, pause_needs_micros, pause_note, pause_reason, phase, resume_at, soft_warned_at, start_requested_at, status) ON public.collection_runs TO service_role;
+GRANT UPDATE (budget_cap_cents, cap_micros, checkpoint, failure_reason, name, pause_limit, pause_needs_micros, pause_note, pause_reason, phase, resume_at, sampled_at, soft_warned_at, start_requested_at, status) ON public.collection_runs TO service_role;
 GRANT UPDATE (call_id, evidence, listing_counts, seen_at, seller_ids) ON public.collection_sightings TO service_role;
 GRANT UPDATE (display_name, feedback_permille, feedback_score, item_count, last_seen_at, last_seen_run_id, normalized_name, platform_id, times_seen) ON public.sellers TO service_role;
 GRANT UPDATE (name) ON public.orgs TO authenticated;
@@ -1634,6 +1708,8 @@ COMMENT ON COLUMN public.collection_calls.hold_micros IS 'The most the request c
 COMMENT ON COLUMN public.collection_calls.charge_micros IS 'What it did cost. Above the hold: a breach of the price list.';
 COMMENT ON COLUMN public.collection_calls.request IS 'What was asked: query, window, rung, or category and step.';
 COMMENT ON COLUMN public.collection_calls.lease_until IS 'After this moment, or when its worker is dead, a held call becomes suspect.';
+COMMENT ON COLUMN public.collection_category_figures.climbed_first IS 'Products that went on from their first query to the second.';
+COMMENT ON COLUMN public.collection_category_figures.capped IS 'The cap kept products from their next query: climbed is too low.';
 COMMENT ON TABLE public.collection_hooks IS 'Where an organisation is told of its runs, and the secret its messages are signed with.';
 COMMENT ON COLUMN public.collection_items.external_id IS 'ASIN, or the normalised name of the seller.';
 COMMENT ON COLUMN public.collection_items.cost_cents IS 'cost_micros in cents, rounded up.';
@@ -1654,6 +1730,10 @@ COMMENT ON COLUMN public.collection_notifications.attempts IS 'Raised by every w
 COMMENT ON COLUMN public.collection_notifications.lease_until IS 'Until then a worker is sending it; afterwards another may.';
 COMMENT ON COLUMN public.collection_run_categories.step IS 'The next ListStep of the adapter (providers/types.ts).';
 COMMENT ON COLUMN public.collection_run_categories.product_count IS 'Products this list named, also those another category had named before.';
+COMMENT ON COLUMN public.collection_run_categories.sample_products IS 'Of a sampled run: so many products of this list belong to the sample.';
+COMMENT ON TABLE public.collection_run_figures IS 'What a run took, summed up for estimates. A cache over its rows.';
+COMMENT ON COLUMN public.collection_run_figures.places IS 'Products its lists named, those named twice counted twice.';
+COMMENT ON COLUMN public.collection_run_figures.queries IS 'Queries that were decided: answered, or given up.';
 COMMENT ON COLUMN public.collection_runs.total_items IS 'Products to search: rows of collection_items with item_type amazon_product.';
 COMMENT ON COLUMN public.collection_runs.processed_items IS 'Products whose search has ended: completed, failed or skipped.';
 COMMENT ON COLUMN public.collection_runs.failed_items IS 'Products whose search ended without an answer: blocked, drift or rejected.';
@@ -1665,6 +1745,9 @@ COMMENT ON COLUMN public.collection_runs.suspect_micros IS 'Sum of hold_micros o
 COMMENT ON COLUMN public.collection_runs.breach_micros IS 'What providers charged above the hold: a breach of their price list. Kept by trigger.';
 COMMENT ON COLUMN public.collection_runs.pause_limit IS 'Of a pause by budget: which cap leaves less than one call, that of the run or of the month.';
 COMMENT ON COLUMN public.collection_runs.pause_needs_micros IS 'Of a pause by the month cap: the price of the cheapest call it could make. It goes on when so much is left.';
+COMMENT ON COLUMN public.collection_runs.up_to_cap IS 'Meant to collect as far as the cap goes, also below the estimate.';
+COMMENT ON COLUMN public.collection_runs.sample_products IS 'So many products are searched before the others wait for a person; null = no sample.';
+COMMENT ON COLUMN public.collection_runs.sampled_at IS 'When the sample was through and the run paused.';
 COMMENT ON COLUMN public.collection_settings.month_cap_micros IS 'The most all runs together may spend in a calendar month (UTC); null = no such cap.';
 COMMENT ON COLUMN public.collection_sightings.listing_counts IS 'Listings of each seller, in the order of seller_ids: counting needs no look into the evidence, which is compressed.';
 COMMENT ON COLUMN public.collection_sightings.evidence IS 'Per seller, in the order of seller_ids: [feedback score, feedback permille, [[listing id, title, price in cents, position], ...]].';

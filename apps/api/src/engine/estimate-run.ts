@@ -1,7 +1,7 @@
 /** What a run would cost, take and bring at the chosen accounts, before it is created. */
 import { toJson } from '../base/json.ts'
 import type { Micros } from '../base/money.ts'
-import { type Db, withTxRetry } from '../db/client.ts'
+import { type Db, type Queryable, withTxRetry } from '../db/client.ts'
 import type { FilterSettings } from '../matching/filters.ts'
 import { listAdapter, searchAdapter } from '../providers/registry.ts'
 import type { ListStep } from '../providers/types.ts'
@@ -49,7 +49,27 @@ const SUMMED_UP_MOST = 50
  */
 export async function estimateRun(db: Db, request: EstimateRequest): Promise<Estimate> {
   const wanted = 'categories' in request.amount ? request.amount.categories : null
-  return learnedEstimate(inputOf(request.amount, request.accounts), wanted, await readHistory(db, request))
+  const input = inputOf(request.amount, request.accounts)
+  const today = await quotaToday(db, request.accounts.search)
+  const history = await readHistory(db, request)
+  return learnedEstimate({ ...input, pace: { ...input.pace, today } }, wanted, history)
+}
+
+type Today = Readonly<{ searchesLeft: number; secondsToReset: number }>
+
+/** What is left of the account's quota today, and how long the day lasts; null for an account without one. */
+async function quotaToday(db: Queryable, { id, callsPerDay }: Account): Promise<Today | null> {
+  if (callsPerDay === null) return null
+  const { rows } = await db.query<{ used: number; until: number }>(
+    `select case when g.day_ends_at > now() then g.day_calls else 0 end as used,
+       ceil(extract(epoch from case when g.day_ends_at > now() then g.day_ends_at
+         else (date_trunc('day', now() at time zone a.quota_zone) + interval '1 day') at time zone a.quota_zone end - now()))::int
+         as until
+     from provider_accounts a join provider_governors g on g.account_id = a.id where a.id = $1`,
+    [id],
+  )
+  const [row] = rows
+  return row ? { searchesLeft: Math.max(0, callsPerDay - row.used), secondsToReset: row.until } : null
 }
 
 /** Prices and pace of the chosen accounts for that amount of work. */

@@ -125,6 +125,20 @@ describe('estimates over several runs', () => {
   })
 })
 
+describe('the quota of a day', () => {
+  it('makes days of the duration, and what is used of today counts', async () => {
+    const search = { ...market.accounts.search, callsPerDay: 60 }
+    const wanted = { ...inputOf({ categories: categories(0, 2) }), accounts: { ...market.accounts, search } }
+    const days = async () => (await planRun(fresh.db, wanted)).estimate.durationSeconds.likely / 86_400
+    await fresh.db.query(`update provider_governors set day_ends_at = now() + interval '1 h', day_calls = 0`)
+    const before = await days()
+    expect(before).toBeGreaterThan(1)
+    await fresh.db.query('update provider_governors set day_calls = 60')
+    expect((await days()) - before).toBeCloseTo(1, 1)
+    await fresh.db.query(`update provider_governors set day_calls = 0, day_ends_at = 'epoch'`)
+  })
+})
+
 describe('figures that are kept', () => {
   it('are summed up when a run is completed, and by the first estimate for one that ended otherwise', async () => {
     const kept = async () =>

@@ -50,7 +50,7 @@ async function started(input: CreateInput): Promise<RunSnapshot> {
 async function work(run: RunSnapshot): Promise<RunSnapshot> {
   const workerId = newId()
   await fresh.db.query(`insert into collection_workers (id, name, version) values ($1, 'test', '0')`, [workerId])
-  const lane = await openRunLane({ db: fresh.db, env: {}, workerId, run, share: 1, log: () => {} })
+  const lane = await openRunLane({ db: fresh.db, env: {}, workerId, run, log: () => {} })
   return workRun(lane, new AbortController().signal)
 }
 
