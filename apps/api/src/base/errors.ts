@@ -47,6 +47,8 @@ export const ERRORS = {
   'run.cap_below_estimate': { exit: 4 },
   'month.cap_too_low': { exit: 4 },
   'month.cap_reached': { exit: 4 },
+  'run.nothing_to_retry': { exit: 4 },
+  'run.retry_open': { exit: 4 },
   'db.unreachable': { exit: 5 },
   'db.password_wrong': { exit: 5 },
   'db.url_invalid': { exit: 2 },

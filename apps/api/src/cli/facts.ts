@@ -3,8 +3,9 @@ import type { Micros } from '../base/money.ts'
 import type { Queryable } from '../db/client.ts'
 import { type Account, listAccounts, PRICE_KINDS } from '../engine/accounts.ts'
 import { leftOfMonth, type Month } from '../ledger/month.ts'
+import { openRetry } from '../runs/retries.ts'
 import { readSettings } from '../runs/settings.ts'
-import type { RunSnapshot } from '../runs/snapshot.ts'
+import { type RunSnapshot, TERMINAL } from '../runs/snapshot.ts'
 import { runDecimals } from './format.ts'
 import type { RunFacts } from './words.ts'
 
@@ -26,6 +27,10 @@ export async function factsOf(db: Queryable, run: RunSnapshot): Promise<RunFacts
     sandbox: search?.sandbox ?? false,
     callPrice: run.pendingItems > 0 || listPrice === null ? searchPrice : listPrice,
     pausedBy,
+  }
+  if (TERMINAL.has(run.status)) {
+    const open = await openRetry(db, run.id)
+    return open ? { ...base, openRetry: open.number } : base
   }
   if (run.status !== 'pending') return base
   const line = await lineOf(db, run)

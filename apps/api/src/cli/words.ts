@@ -3,7 +3,7 @@
  * something is wrong, whether it clears by itself and what can be done. Pure.
  */
 import { MICROS_PER_DOLLAR, type Micros } from '../base/money.ts'
-import { leftMicros, type RunSnapshot } from '../runs/snapshot.ts'
+import { leftMicros, type RunSnapshot, TERMINAL } from '../runs/snapshot.ts'
 import { comingMoment, count, counted, exactMoney, moneyUp, timeOfDay } from './format.ts'
 import type { Paint } from './paint.ts'
 
@@ -19,6 +19,8 @@ export type RunFacts = Readonly<{
   pausedBy?: string | null
   /** Of a pending run: its place in line from 1, and the names of those ahead. */
   line?: Readonly<{ place: number; places: number; ahead: readonly string[] }>
+  /** Of an ended run: the run that retries it and has not ended. */
+  openRetry?: number
 }>
 
 /** The state as words: the word first, then why. */
@@ -71,7 +73,12 @@ export type Notice = Readonly<{ text: string; acts: readonly string[] }>
 /** What there is to say about the run as it stands, most important first. Acts are commands to copy. */
 export function noticesOf(run: RunSnapshot, facts: RunFacts): Notice[] {
   const state = stateNotice(run, facts)
-  return [...(state ? [state] : []), ...breachNotice(run), ...unansweredNotices(run), ...suspectNotice(run, facts)]
+  return [
+    ...(state ? [state] : []),
+    ...breachNotice(run),
+    ...unansweredNotices(run, facts),
+    ...suspectNotice(run, facts),
+  ]
 }
 
 function stateNotice(run: RunSnapshot, facts: RunFacts): Notice | null {
@@ -80,14 +87,14 @@ function stateNotice(run: RunSnapshot, facts: RunFacts): Notice | null {
   if (run.status === 'failed') {
     const reason = (run.failureReason ?? 'no reason was given').replace(/\.$/, '')
     const text = `Failed: ${lowerFirst(reason)}. ${kept(run)} ${moneyUp(run.spentMicros)} spent.`
-    return { text, acts: ['gleaner doctor', 'gleaner collect … for the rest'] }
+    return { text, acts: ['gleaner doctor', ...retryAct(run, facts)] }
   }
   if (run.status === 'cancelled') {
     const left = run.pendingItems
     const rest = left > 0 ? `${counted(left, 'product stays', 'products stay')} unsearched. ` : ''
     return {
       text: `Cancelled. ${rest}${kept(run)} A cancelled run cannot go on; a new run can collect the rest.`,
-      acts: [],
+      acts: left + run.openCategories + run.blockedItems + run.driftItems > 0 ? retryAct(run, facts) : [],
     }
   }
   if (run.status === 'running' && run.softWarnedAt !== null) return softNotice(run)
@@ -185,17 +192,25 @@ function breachNotice(run: RunSnapshot): Notice[] {
   return [{ text, acts: [`gleaner run calls ${run.number}`] }]
 }
 
-function unansweredNotices(run: RunSnapshot): Notice[] {
+/** The command that collects what an ended run has no answer to, or shows the run that is doing so. */
+function retryAct(run: RunSnapshot, { openRetry }: RunFacts): string[] {
+  return [openRetry === undefined ? `gleaner run retry ${run.number}` : `gleaner run show ${openRetry}`]
+}
+
+function unansweredNotices(run: RunSnapshot, facts: RunFacts): Notice[] {
   const notices: Notice[] = []
+  // Of a failed or cancelled run, the notice of its state has said it.
+  const ended = run.status === 'completed' ? retryAct(run, facts) : []
+  const acts = TERMINAL.has(run.status) ? ended : [`gleaner run show ${run.number}`]
   const { blockedItems: blocked, driftItems: drift } = run
   if (blocked > 0) {
     const were = blocked === 1 ? '1 search was' : `${count(blocked)} searches were`
     const text = `${were} blocked: the provider's page refused us. They are not counted as none.`
-    notices.push({ text, acts: [`gleaner run show ${run.number}`] })
+    notices.push({ text, acts })
   }
   if (drift > 0) {
     const text = `${counted(drift, 'answer')} no longer ${drift === 1 ? 'has' : 'have'} the expected shape. Other searches are fine.`
-    notices.push({ text, acts: [`gleaner run show ${run.number}`] })
+    notices.push({ text, acts })
   }
   return notices
 }

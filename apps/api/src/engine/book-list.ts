@@ -8,6 +8,7 @@ import type { CategoryRef, ListAnswer, ListedProduct } from '../providers/types.
 import { bookCategory, type CategoryChange, lockEffectiveCategory } from '../runs/categories-of-run.ts'
 import { sampleShare } from '../runs/held-back.ts'
 import { addProducts, type NewProduct } from '../runs/items.ts'
+import { answeredInFamily } from '../runs/retries.ts'
 import { type Booked } from './book.ts'
 import { closeBooking } from './close-booking.ts'
 import { type Consequence, consequenceOfAnswer, consequenceOfFailure } from './consequences.ts'
@@ -31,7 +32,7 @@ export type FinishedStep = Readonly<{
  */
 export async function bookListStep(
   tx: Tx,
-  run: Readonly<{ id: string }>,
+  run: Readonly<{ id: string; retryOfRunId: string | null }>,
   finished: FinishedStep,
 ): Promise<Booked | null> {
   const unbooked = await lockUnbookedCalls(tx, [finished.callId])
@@ -43,7 +44,7 @@ export async function bookListStep(
 
   const events: NewEvent[] = []
   if (await lockEffectiveCategory(tx, finished.categoryId, finished.epoch)) {
-    events.push(...(await moveCategory(tx, run.id, finished, consequence)))
+    events.push(...(await moveCategory(tx, run, finished, consequence)))
   }
   await bookCalls(tx, [
     {
@@ -60,7 +61,7 @@ export async function bookListStep(
 
 async function moveCategory(
   tx: Tx,
-  runId: string,
+  run: Readonly<{ id: string; retryOfRunId: string | null }>,
   finished: FinishedStep,
   consequence: Consequence,
 ): Promise<NewEvent[]> {
@@ -72,9 +73,10 @@ async function moveCategory(
     if (change.status !== 'failed') return []
     return [{ type: 'category.failed', data: { ...about, code: answer.code, message: answer.message } }]
   }
+  const named = answer.products.map(toNewProduct)
+  const wanted = run.retryOfRunId === null ? named : await skipAnswered(tx, run.id, named)
   const share = await sampleShare(tx, finished.categoryId, answer.next !== null)
-  const found = holdBack(answer.products.map(toNewProduct), share)
-  const added = await addProducts(tx, runId, found, finished.categoryId)
+  const added = await addProducts(tx, run.id, holdBack(wanted, share), finished.categoryId)
   const products = answer.products.length
   const change: CategoryChange = answer.next
     ? { status: 'pending', step: answer.next, attempt: 0, delayMs: 0, products }
@@ -83,6 +85,17 @@ async function moveCategory(
   return [
     { type: 'category.listed', data: { ...about, products, added, left_out: answer.left.length, done: !answer.next } },
   ]
+}
+
+/** A retry pays only for what its family has no answer to: what a list names again is not searched again. */
+async function skipAnswered(tx: Tx, runId: string, products: readonly NewProduct[]): Promise<NewProduct[]> {
+  const asins = products.map(({ asin }) => asin)
+  const answered = await answeredInFamily(tx, runId, asins)
+  return products.map((product) => {
+    const number = answered.get(product.asin)
+    if (number === undefined) return product
+    return { ...product, skip: { code: 'answered_before', message: `Run ${number} has its answer.` } }
+  })
 }
 
 function afterFailure(finished: FinishedStep, { item }: Consequence): CategoryChange {

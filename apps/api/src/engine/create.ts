@@ -4,7 +4,6 @@ import { newId } from '../base/ids.ts'
 import { toJson } from '../base/json.ts'
 import { centsUp, formatDollars, MICROS_PER_CENT, type Micros, toMicros } from '../base/money.ts'
 import { type Db, type Tx, withTxRetry } from '../db/client.ts'
-import { appendEvents } from '../events/append.ts'
 import { checkFilterSettings, type FilterSettings } from '../matching/filters.ts'
 import { listAdapter } from '../providers/registry.ts'
 import type { ListedProduct } from '../providers/types.ts'
@@ -15,6 +14,7 @@ import { addProducts } from '../runs/items.ts'
 import { readSettings } from '../runs/settings.ts'
 import { type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
 import { type ChosenAccounts, withCredentials } from './accounts.ts'
+import { tellCreated } from './audit-run.ts'
 import { holdBack, toNewProduct } from './book-list.ts'
 import type { Actor } from './bootstrap.ts'
 import { checkCapCovers } from './cap-covers.ts'
@@ -67,7 +67,7 @@ export async function createRun(db: Db, input: CreateInput): Promise<Created> {
   await withTxRetry(db, async (tx) => {
     await insertRun(tx, id, input, plan, sample)
     await insertWork(tx, id, input, sample)
-    await appendEvents(tx, id, [{ type: 'run.created', actorId: input.actor.userId, data }])
+    await tellCreated(tx, id, { type: 'run.created', actorId: input.actor.userId, data })
   })
   const { estimate } = plan
   const run = await runSnapshot(db, id)

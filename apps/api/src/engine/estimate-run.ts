@@ -33,7 +33,7 @@ export type EstimateRequest = Readonly<{
 }>
 
 /** Rungs of the query ladder at most (matching/query-ladder.ts). */
-const RUNGS = 3
+export const RUNGS = 3
 /** So many runs are learned from, newest first; and of a category that is wanted so many of its own. */
 const RUNS_LEARNED = 10
 const RUNS_OF_CATEGORY = 3
@@ -141,8 +141,8 @@ function stepPrices(account: Account): (Micros | null)[] {
   return steps.map((step) => adapter.worstCase(step))
 }
 
-/** Prices need no credentials. */
-function priced(account: Account) {
+/** The account as an adapter takes it, for its prices alone: they need no credentials. */
+export function priced(account: Account) {
   return account.sandbox
     ? withCredentials(account, {})
     : {

@@ -5,7 +5,7 @@
 import { AppError } from '../base/errors.ts'
 import { formatDollars, type Micros, ZERO } from '../base/money.ts'
 import { type Db, type Tx, withTxRetry } from '../db/client.ts'
-import { appendEvents, type NewEvent } from '../events/append.ts'
+import type { NewEvent } from '../events/append.ts'
 import { leftOfMonth, type Month, monthOf } from '../ledger/month.ts'
 import { sendTicket } from '../queue/tickets.ts'
 import { keepFigures } from '../runs/keep-figures.ts'
@@ -19,6 +19,7 @@ import {
   TERMINAL,
 } from '../runs/snapshot.ts'
 import { refreshItemCounts } from '../sellers/refresh.ts'
+import { tell } from './audit-run.ts'
 import { freeHeldBack } from './sample.ts'
 import { claimPlace } from './start.ts'
 
@@ -102,9 +103,8 @@ export async function resumeRun(
       )
     }
     await tx.query(`update collection_runs set status = 'running' where id = $1`, [runId])
-    await appendEvents(tx, runId, [{ type: 'run.resumed', actorId: options.actorId ?? null }])
     await sendTicket(tx, run.orgId)
-    return (await runSnapshot(tx, runId)) ?? run
+    return tell(tx, { type: 'run.resumed', actorId: options.actorId ?? null }, run)
   })
 }
 
@@ -198,15 +198,14 @@ export function changeCap(db: Db, runId: string, capMicros: Micros, actorId?: st
 
 type Work = (tx: Tx, run: RunSnapshot) => Promise<NewEvent | null>
 
-/** Runs `work` under the lock of the run and appends the event it returns; null = nothing was changed. */
+/** Runs `work` under the lock of the run and tells the event it returns; null = nothing was changed. */
 async function act(db: Db, runId: string, work: Work): Promise<RunSnapshot> {
   return withTxRetry(db, async (tx) => {
     const run = await lockRun(tx, runId)
     if (!run) throw new AppError('run.not_found', `There is no run ${runId}.`)
     const event = await work(tx, run)
     if (!event) return run
-    await appendEvents(tx, runId, [event])
-    return (await runSnapshot(tx, runId)) ?? run
+    return tell(tx, event, run)
   })
 }
 

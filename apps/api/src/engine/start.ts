@@ -9,6 +9,7 @@ import { THIS_MONTH } from '../ledger/month.ts'
 import { sendTicket } from '../queue/tickets.ts'
 import type { Estimate } from '../runs/estimate.ts'
 import { lockRun, type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
+import { tell } from './audit-run.ts'
 import { checkCapCovers } from './cap-covers.ts'
 
 /** True when the organisation has a place free for one more running run. Its settings row stays locked until the end. */
@@ -46,9 +47,8 @@ export function startRun(db: Db, runId: string, actorId?: string): Promise<RunSn
       `update collection_runs set status = $2, start_requested_at = coalesce(start_requested_at, now()) where id = $1`,
       [runId, status],
     )
-    await appendEvents(tx, runId, [{ type: free ? 'run.started' : 'run.queued', actorId: actorId ?? null }])
     if (free) await sendTicket(tx, known.orgId)
-    return (await runSnapshot(tx, runId)) ?? run
+    return tell(tx, { type: free ? 'run.started' : 'run.queued', actorId: actorId ?? null }, run)
   })
 }
 

@@ -13,10 +13,13 @@ export type EventType =
   | 'run.cancelled'
   | 'run.cap_changed'
   | 'run.soft_warning'
+  | 'run.retried'
   | 'category.listed'
   | 'category.failed'
   | 'calls.booked'
   | 'calls.rescued'
+  | 'calls.resolved'
+  | 'calls.contradicted'
 
 export type NewEvent = Readonly<{ type: EventType; data?: Readonly<Record<string, unknown>>; actorId?: string | null }>
 

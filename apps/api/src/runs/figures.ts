@@ -72,7 +72,7 @@ const SEARCHED_LEAST = 5
 
 /**
  * The newest runs of the organisation that are like the one planned, at most `most`: ended, running or paused, with
- * something searched. Runs with the same filters when there are any, else those with others.
+ * something searched. Not retries: what they search for is what others had no answer to. Runs with the same filters when there are any, else those with others.
  */
 export async function likeRuns(db: Queryable, like: Likeness, most: number): Promise<LikeRun[]> {
   const { rows } = await db.query<LikeRun>(
@@ -81,7 +81,8 @@ export async function likeRuns(db: Queryable, like: Likeness, most: number): Pro
      from collection_runs r
      join provider_accounts s on s.id = r.search_account_id
      left join provider_accounts l on l.id = r.list_account_id
-     where r.org_id = $1 and s.adapter = $2 and s.sandbox = $3 and r.processed_items - r.skipped_items >= $6
+     where r.org_id = $1 and s.adapter = $2 and s.sandbox = $3 and r.retry_of_run_id is null
+       and r.processed_items - r.skipped_items >= $6
      order by r.filters = $5::jsonb desc, r.number desc limit $7`,
     [like.orgId, like.searchAdapter, like.sandbox, like.listAdapter, like.filters, SEARCHED_LEAST, most],
   )
@@ -108,7 +109,7 @@ export async function lastRunsOf(
        join provider_accounts l on l.id = r.list_account_id
        join collection_run_categories c on c.run_id = f.run_id and c.category_key = f.category_key
        where f.org_id = $1 and f.category_key = any($6) and f.complete
-         and s.adapter = $2 and s.sandbox = $3 and l.adapter = $4
+         and s.adapter = $2 and s.sandbox = $3 and l.adapter = $4 and r.retry_of_run_id is null
      ) ranked where place <= $7 order by key, place`,
     [like.orgId, like.searchAdapter, like.sandbox, like.listAdapter, like.filters, keys, each],
   )

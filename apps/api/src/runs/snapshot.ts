@@ -30,6 +30,8 @@ export type RunSnapshot = Readonly<{
   heldMicros: Micros
   suspectMicros: Micros
   breachMicros: Micros
+  /** Charged, as answers proved, for calls a person had settled as less. */
+  contradictedMicros: Micros
   softWarningPercent: number
   softWarnedAt: Date | null
   heldCalls: number
@@ -53,6 +55,8 @@ export type RunSnapshot = Readonly<{
   sellerItems: number
   newSellers: number
   eventSeq: number
+  /** The ended run whose unanswered products this one takes up. */
+  retryOfRunId: string | null
   createdAt: Date
   startedAt: Date | null
   pausedAt: Date | null
@@ -70,6 +74,7 @@ export const SNAPSHOT_COLUMNS = `
   resume_at as "resumeAt", failure_reason as "failureReason", list_account_id as "listAccountId",
   search_account_id as "searchAccountId", cap_micros as "capMicros", spent_micros as "spentMicros",
   held_micros as "heldMicros", suspect_micros as "suspectMicros", breach_micros as "breachMicros",
+  contradicted_micros as "contradictedMicros", retry_of_run_id as "retryOfRunId",
   soft_warning_percent as "softWarningPercent", soft_warned_at as "softWarnedAt", held_calls as "heldCalls",
   settled_calls as "settledCalls", released_calls as "releasedCalls", suspect_calls as "suspectCalls",
   total_categories as "totalCategories", open_categories as "openCategories", failed_categories as "failedCategories",

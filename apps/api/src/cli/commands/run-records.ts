@@ -59,7 +59,8 @@ function eventLine(event: RunEvent): string {
 }
 
 /** What an event says, in a few words. */
-function eventWords({ type, data }: RunEvent): string {
+function eventWords(event: RunEvent): string {
+  const { type, data } = event
   const number = (key: string) => Number(data[key] ?? 0)
   const money = (key: string) => moneyUp(number(key) as Micros)
   const text = (key: string) => String(data[key] ?? '')
@@ -85,11 +86,21 @@ function eventWords({ type, data }: RunEvent): string {
       return `${text('percent')} % of the cap is used`
     case 'run.failed':
       return text('reason')
+    case 'run.created':
+    case 'run.retried':
+      return retryWords(event)
     case 'run.completed':
       return `${counted(number('products'), 'product')}, ${count(number('unanswered'))} unanswered, ${counted(number('sellers'), 'seller')}`
     default:
       return ''
   }
+}
+
+/** "retries run 3" of the new run, "continued in run 5" of the old one. */
+function retryWords({ type, data }: RunEvent): string {
+  const other = (data[type === 'run.retried' ? 'run' : 'retry_of'] ?? null) as Readonly<{ number: number }> | null
+  if (!other) return ''
+  return type === 'run.retried' ? `continued in run ${other.number}` : `retries run ${other.number}`
 }
 
 /** Adds `run calls`. */

@@ -5,6 +5,7 @@ import type { Queryable } from '../../db/client.ts'
 import { monthOf } from '../../ledger/month.ts'
 import type { Estimate } from '../../runs/estimate.ts'
 import { type CategoryOfRun, categoriesOfRun, type FailureGroup, failuresOfRun, findRun } from '../../runs/find-run.ts'
+import { retryLinks } from '../../runs/retries.ts'
 import type { RunSnapshot } from '../../runs/snapshot.ts'
 import { addCommand } from '../add-command.ts'
 import { type Context, withSession } from '../context.ts'
@@ -32,14 +33,16 @@ export function addRunShow(group: Command): void {
         await failuresOfRun(db, run.id),
         await estimateOf(db, run.id),
       ]
+      const links = await retryLinks(db, run.id)
       if (context.json) {
         const month = monthJson(await monthOf(db, run.orgId))
-        return context.sayJson({ ...runJson(run), month, categories, failures, estimate })
+        return context.sayJson({ ...runJson(run), ...links, month, categories, failures, estimate })
       }
       const [view] = await makeWatcher(db).look([run])
       if (!view) return 0
       for (const line of blockOf(view, Math.max(context.width(), 60), context.paint)) context.say(line)
       sayNotices(context, run, view.facts)
+      sayLinks(context, links)
       sayEstimate(context, run, estimate, view.facts.decimals)
       if (categories.length > 0) context.say(`\n${categoryTable(context, categories, view.facts.decimals)}`)
       if (failures.length > 0) context.say(`\n${failureTable(context, failures)}`)
@@ -57,6 +60,13 @@ function sayNotices(context: Context, run: RunSnapshot, facts: Parameters<typeof
     // The run is what is being shown.
     for (const act of acts.filter((one) => !one.startsWith('gleaner run show'))) context.say(actLine(context, act))
   }
+}
+
+function sayLinks(context: Context, { retryOf, retries }: Awaited<ReturnType<typeof retryLinks>>): void {
+  if (retryOf || retries.length > 0) context.say()
+  if (retryOf) context.tell(`Retries run ${retryOf.number}, ${retryOf.name}.`)
+  const told = retries.map(({ number, status }) => `run ${number} (${status})`)
+  if (told.length > 0) context.tell(`Continued in ${told.join(', ')}.`)
 }
 
 async function estimateOf(db: Queryable, runId: string): Promise<Estimate | null> {

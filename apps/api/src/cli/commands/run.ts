@@ -14,13 +14,14 @@ import { actLine, joinRun, runJson } from '../join-run.ts'
 import { Exit } from '../print-error.ts'
 import { likelyRest, noticesOf, stateWords } from '../words.ts'
 import { addRunCalls, addRunEvents } from './run-records.ts'
+import { addRunRetry } from './run-retry.ts'
 import { addRunShow } from './run-show.ts'
 
 /** Adds the group. */
 export function addRun(program: Command): void {
   const run = program
     .command('run')
-    .description('one run: show, pause, resume, cancel, change its cap, read its events and calls')
+    .description('one run: show, pause, resume, cancel, change its cap, retry, read its events and calls')
     .addHelpText(
       'after',
       '\nREF is the number of a run, its id, or "last".\n\nExamples:\n  gleaner run show last\n  gleaner run cap 3 10 --resume',
@@ -30,6 +31,7 @@ export function addRun(program: Command): void {
   addResume(run)
   addCancel(run)
   addCap(run)
+  addRunRetry(run)
   addRunEvents(run)
   addRunCalls(run)
 }
