@@ -65,7 +65,7 @@ CREATE TRIGGER collection_runs_links_kept BEFORE UPDATE ON collection_runs
 -- ============================================================================
 -- A person may settle a suspect call as not charged, and its money is free for
 -- other calls. When its answer comes after all and proves a charge, that money
--- is gone whatever we write: it is booked, and shown, like a breach (ADR 0008).
+-- is gone whatever we write: it is booked, and shown, like a breach (ADR 0011).
 ALTER TABLE collection_runs DROP CONSTRAINT collection_runs_within_cap;
 ALTER TABLE collection_runs ADD CONSTRAINT collection_runs_within_cap
   CHECK (spent_micros + held_micros + suspect_micros <= cap_micros + breach_micros + contradicted_micros);

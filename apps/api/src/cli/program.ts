@@ -1,6 +1,7 @@
 /** All commands, and the options every one of them takes. */
 import { Command } from 'commander'
 import { addAccounts } from './commands/accounts.ts'
+import { addCalls } from './commands/calls.ts'
 import { addCategories } from './commands/categories.ts'
 import { addCollect } from './commands/collect.ts'
 import { addDoctor } from './commands/doctor.ts'
@@ -64,6 +65,7 @@ export function makeProgram(): Command {
   program.commandsGroup('Look and act:')
   addRuns(program)
   addRun(program)
+  addCalls(program)
   addSellers(program)
   program.commandsGroup('Set up:')
   addSettings(program)

@@ -26,6 +26,15 @@ export async function runTable(context: Context, db: Queryable, runs: readonly R
       right: true,
       cell: (run) => (unanswered(run) > 0 ? paint.warn(count(unanswered(run))) : '0'),
     },
+    ...(runs.some((run) => run.suspectMicros > 0)
+      ? [
+          {
+            head: 'Suspect',
+            right: true,
+            cell: (run: RunSnapshot) => (run.suspectMicros > 0 ? paint.warn(moneyUp(run.suspectMicros)) : ''),
+          },
+        ]
+      : []),
     { head: 'Sellers', spare: 1, right: true, cell: (run) => count(run.sellerItems) },
     { head: 'New', spare: 2, right: true, cell: (run) => count(run.newSellers) },
   ]

@@ -76,6 +76,7 @@ export function noticesOf(run: RunSnapshot, facts: RunFacts): Notice[] {
   return [
     ...(state ? [state] : []),
     ...breachNotice(run),
+    ...contradictedNotice(run),
     ...unansweredNotices(run, facts),
     ...suspectNotice(run, facts),
   ]
@@ -192,6 +193,14 @@ function breachNotice(run: RunSnapshot): Notice[] {
   return [{ text, acts: [`gleaner run calls ${run.number}`] }]
 }
 
+/** A person said "not charged", and the answer said otherwise: shown like a breach, for it is beyond the cap the same way. */
+function contradictedNotice(run: RunSnapshot): Notice[] {
+  if (run.contradictedMicros === 0) return []
+  const money = moneyUp(run.contradictedMicros)
+  const text = `${money} was charged for calls that a person had settled as less: their answers came after all. It is booked, beyond the cap if need be.`
+  return [{ text, acts: [`gleaner calls ${run.number} --state settled`] }]
+}
+
 /** The command that collects what an ended run has no answer to, or shows the run that is doing so. */
 function retryAct(run: RunSnapshot, { openRetry }: RunFacts): string[] {
   return [openRetry === undefined ? `gleaner run retry ${run.number}` : `gleaner run show ${openRetry}`]
@@ -223,7 +232,8 @@ function suspectNotice(run: RunSnapshot, { decimals }: RunFacts): Notice[] {
   const text =
     `${exactMoney(run.suspectMicros, decimals)} suspect: ${calls} sent and no answer came. ${they} may have been ` +
     `charged, so ${counts} against the cap until the provider's report or an admin settles ${they === 'It' ? 'it' : 'them'}.`
-  return [{ text, acts: [`gleaner run calls ${run.number} --state suspect`] }]
+  const resolve = `gleaner calls resolve ${run.number} --all --charged|--not-charged --note <text>`
+  return [{ text, acts: [`gleaner calls ${run.number} --state suspect`, resolve] }]
 }
 
 function kept(run: RunSnapshot): string {

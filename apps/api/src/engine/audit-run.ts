@@ -9,7 +9,7 @@ const FIELDS = ['status', 'pauseReason', 'capMicros', 'spentMicros', 'suspectMic
 
 /**
  * Appends the event of an act that was just carried out. When it names a person, writes the act to the audit log: what of
- * the run it changed, from what (`before`) to what. Returns the run as it stands now.
+ * the run it changed, from what (`before`) to what, and what the event says. Returns the run as it stands now.
  */
 export async function tell(tx: Tx, event: NewEvent, before: RunSnapshot, note?: string): Promise<RunSnapshot> {
   await appendEvents(tx, before.id, [event])
@@ -23,7 +23,7 @@ export async function tell(tx: Tx, event: NewEvent, before: RunSnapshot, note?: 
     action: event.type,
     target: `run:${after.id}`,
     before: fields(before),
-    after: { ...fields(after), ...(changed.length === 0 ? event.data : {}) },
+    after: { ...event.data, ...fields(after) },
     ...(note === undefined ? {} : { note }),
   })
   return after

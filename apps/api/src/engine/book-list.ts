@@ -12,6 +12,7 @@ import { answeredInFamily } from '../runs/retries.ts'
 import { type Booked } from './book.ts'
 import { closeBooking } from './close-booking.ts'
 import { type Consequence, consequenceOfAnswer, consequenceOfFailure } from './consequences.ts'
+import { overruleResolved } from './overrule.ts'
 import { shares } from './sample.ts'
 
 /** A step through a category's list that has come to an end, whatever end. */
@@ -28,7 +29,7 @@ export type FinishedStep = Readonly<{
 /**
  * Books one finished step. Afterwards its call is settled, released or suspect; when the category still waited for it,
  * its products are items of the run (searchable at once) and the category has moved to its next step, or has ended.
- * Returns null when the call had been booked before.
+ * Returns null when the call had been booked before, unless its answer proves more than a person had settled it as.
  */
 export async function bookListStep(
   tx: Tx,
@@ -36,7 +37,7 @@ export async function bookListStep(
   finished: FinishedStep,
 ): Promise<Booked | null> {
   const unbooked = await lockUnbookedCalls(tx, [finished.callId])
-  if (unbooked.size === 0) return null
+  if (unbooked.size === 0) return bookContradiction(tx, run.id, finished)
   const { answer } = finished
   const consequence = answer.ok
     ? consequenceOfAnswer(answer.charge, answer.products.length > 0 ? 'found' : 'none')
@@ -57,6 +58,12 @@ export async function bookListStep(
   ])
   const facts = { calls: 1, outcomes: { [consequence.outcome]: 1 } }
   return { run: await closeBooking(tx, run.id, facts, events), fates: [consequence.run], recorded: [] }
+}
+
+async function bookContradiction(tx: Tx, runId: string, finished: FinishedStep): Promise<Booked | null> {
+  const events = await overruleResolved(tx, [finished])
+  if (events.length === 0) return null
+  return { run: await closeBooking(tx, runId, { calls: 0, outcomes: {} }, events), fates: [], recorded: [] }
 }
 
 async function moveCategory(

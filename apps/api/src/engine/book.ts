@@ -19,6 +19,7 @@ import {
 } from '../sellers/record.ts'
 import { type BookedFacts, closeBooking } from './close-booking.ts'
 import { type Consequence, consequenceOfAnswer, consequenceOfFailure, type RunFate } from './consequences.ts'
+import { overruleResolved } from './overrule.ts'
 import { type SellerOfSearch, sellersOfSearch } from './sellers-of-search.ts'
 
 /** A search that has come to an end, whatever end. */
@@ -98,7 +99,10 @@ export async function bookSearches(
   await bookItems(tx, itemBookings(judged, effective, options.mayClimb))
   const booked = await bookCalls(tx, judged.map(callBooking))
 
-  const snapshot = await closeBooking(tx, run.id, facts(judged, booked.size))
+  // Those that were neither held nor suspect: booked before, or resolved by a person meanwhile.
+  const late = searches.filter((search) => !unbooked.has(search.callId))
+  const contradictions = await overruleResolved(tx, late)
+  const snapshot = await closeBooking(tx, run.id, facts(judged, booked.size), contradictions)
   const fates = judged.map((one) => one.consequence.run)
   return { run: snapshot, fates, recorded: [...recorded.values()] }
 }

@@ -1,26 +1,58 @@
-/** Settings of an organisation as a person changes them: what the database refuses is refused in words. */
+/** Settings of an organisation as a person changes them: audited, and what the database refuses is refused in words. */
+import { appendAudit } from '../audit/append.ts'
 import { AppError } from '../base/errors.ts'
 import { formatDollars } from '../base/money.ts'
-import { type Db, withTxRetry } from '../db/client.ts'
+import { type Db, type Tx, withTxRetry } from '../db/client.ts'
 import { brokenConstraint } from '../db/errors.ts'
 import { monthOf, usedOfMonth } from '../ledger/month.ts'
-import { changeSettings, type Settings } from '../runs/settings.ts'
+import { changeSettings, readSettings, type Settings } from '../runs/settings.ts'
+import type { Actor } from './bootstrap.ts'
 
 /**
- * Changes the given settings, all of them or none, and returns them all. Runs that wait for the month cap go on by
- * themselves once it leaves enough. Throws AppError `month.cap_too_low` when spent, held and suspect money of this month is
- * more than the new month cap.
+ * Changes the given settings, all of them or none, and returns them all; what changed is in the audit log. Runs that wait
+ * for the month cap go on by themselves once it leaves enough. Throws AppError `month.cap_too_low` when spent, held and
+ * suspect money of this month is more than the new month cap.
  */
-export async function changeOrgSettings(db: Db, orgId: string, change: Partial<Settings>): Promise<Settings> {
+export async function changeOrgSettings(
+  db: Db,
+  actor: Pick<Actor, 'orgId' | 'userId'>,
+  change: Partial<Settings>,
+): Promise<Settings> {
   try {
-    return await withTxRetry(db, (tx) => changeSettings(tx, orgId, change))
+    return await withTxRetry(db, (tx) => changeAudited(tx, actor, change))
   } catch (error) {
     if (brokenConstraint(error) !== 'month_cap_too_low') throw error
-    const used = formatDollars(usedOfMonth(await monthOf(db, orgId)))
+    const used = formatDollars(usedOfMonth(await monthOf(db, actor.orgId)))
     throw new AppError(
       'month.cap_too_low',
       `The month cap cannot go below ${used}: so much is spent, held or suspect this month.`,
       { cause: error },
     )
   }
+}
+
+async function changeAudited(
+  tx: Tx,
+  { orgId, userId }: Pick<Actor, 'orgId' | 'userId'>,
+  change: Partial<Settings>,
+): Promise<Settings> {
+  await readSettings(tx, orgId) // stored from here on, so that there is a row to lock
+  await tx.query('select from collection_settings where org_id = $1 for no key update', [orgId])
+  const before = await readSettings(tx, orgId)
+  const after = await changeSettings(tx, orgId, change)
+  const changed = (Object.keys(after) as (keyof Settings)[]).filter(
+    (key) => JSON.stringify(before[key]) !== JSON.stringify(after[key]),
+  )
+  // What stays as it was is not audited.
+  if (changed.length === 0) return after
+  const fields = (settings: Settings) => Object.fromEntries(changed.map((key) => [key, settings[key]]))
+  await appendAudit(tx, {
+    orgId,
+    actorId: userId,
+    action: 'settings.changed',
+    target: `settings:${orgId}`,
+    before: fields(before),
+    after: fields(after),
+  })
+  return after
 }

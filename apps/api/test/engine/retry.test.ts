@@ -127,7 +127,7 @@ describe('a retry of a completed run', () => {
 
   it('takes over accounts, filters and queries, and goes on at the rung that was reached', async () => {
     const run = await arena.makeRun({ products: 2, rungs: 3, from: 160 })
-    await arena.db.query(`update collection_runs set filters = '{"maxPercent": 123}' where id = $1`, [run.id])
+    await arena.fresh.db.query(`update collection_runs set filters = '{"maxPercent": 123}' where id = $1`, [run.id])
     // Rung 1 has nothing, rung 2 is blocked.
     const parent = await work(arena, {
       run,
@@ -347,7 +347,7 @@ describe('the database', () => {
   it('keeps the links, and lets go of them when a run is deleted', async () => {
     const parent = await troubled(640)
     const { run } = await retry(parent)
-    const change = withTx(arena.db, (tx) =>
+    const change = withTx(arena.fresh.db, (tx) =>
       tx.query('update collection_runs set retry_of_run_id = null, retry_root_run_id = null where id = $1', [run.id]),
     )
     await expect(change).rejects.toMatchObject({ code: 'GL003' })

@@ -54,7 +54,7 @@ Examples:
       const filters = { ...(now.filters as Partial<FilterSettings>), ...change.filters }
       checkFilterSettings(filters)
       const { filters: changed, hook, ...rest } = change
-      const settings = await changeOrgSettings(db, actor.orgId, { ...rest, ...(changed ? { filters } : {}) })
+      const settings = await changeOrgSettings(db, actor, { ...rest, ...(changed ? { filters } : {}) })
       const notifySecret = hook ? await changeHook(db, actor.orgId, hook) : null
       show(context, actor.orgName, { settings, notifySecret, ...(await besideSettings(db, actor.orgId)) })
     })

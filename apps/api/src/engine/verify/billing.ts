@@ -15,10 +15,12 @@ type Call = Readonly<{
   state: 'held' | 'settled' | 'released' | 'suspect'
   charge: number | null
   hold: number
+  /** Settled as charged on a person's word, and no answer has proved it. */
+  claimed: boolean
 }>
 
 /** A run as far as sandbox accounts go. */
-type RunMoney = Readonly<{ number: number; capMicros: number; breachMicros: number }>
+type RunMoney = Readonly<{ number: number; capMicros: number; breachMicros: number; contradictedMicros: number }>
 
 /** What the database says, as of one moment. */
 export type LedgerSide = Readonly<{ calls: readonly Call[]; runs: readonly RunMoney[]; liveCalls: number }>
@@ -26,15 +28,18 @@ export type LedgerSide = Readonly<{ calls: readonly Call[]; runs: readonly RunMo
 /** Calls of sandbox accounts, the runs they belong to, and how many calls went to live accounts. */
 export async function readLedger(tx: Queryable, scope: Scope): Promise<LedgerSide> {
   const calls = await tx.query<Call>(
-    `select c.id, r.number as run, c.state, c.charge_micros as charge, c.hold_micros as hold
+    `select c.id, r.number as run, c.state, c.charge_micros as charge, c.hold_micros as hold,
+       c.state = 'settled' and c.overruled_at is null and p.call_id is not null as claimed
      from collection_calls c
+     left join collection_call_resolutions p on p.call_id = c.id and p.how = 'person'
      join provider_accounts a on a.id = c.account_id and a.sandbox
      join collection_runs r on r.id = c.run_id
      where $1::uuid[] is null or c.run_id = any($1)`,
     [scope],
   )
   const runs = await tx.query<RunMoney>(
-    `select number, cap_micros as "capMicros", breach_micros as "breachMicros" from collection_runs
+    `select number, cap_micros as "capMicros", breach_micros as "breachMicros",
+       contradicted_micros as "contradictedMicros" from collection_runs
      where $1::uuid[] is null or id = any($1)`,
     [scope],
   )
@@ -130,7 +135,7 @@ type RunSum = {
   settled: number
   /** For its settled and released calls. */
   billedFor: number
-  /** For its suspect calls, beyond what each holds. */
+  /** For its suspect calls, beyond what each holds, and for those a person settled, beyond what that person said. */
   suspectOver: number
 }
 
@@ -143,25 +148,32 @@ function compareRuns({ calls, runs }: LedgerSide, billed: ReadonlyMap<string, Bi
     const micros = billed.get(call.id)?.micros ?? 0
     sum.billed += micros
     if (call.state === 'held') continue
-    sum.settled += call.charge ?? 0
     if (call.state === 'suspect') sum.suspectOver += Math.max(0, micros - call.hold)
-    else sum.billedFor += micros
+    else if (call.claimed) sum.suspectOver += Math.max(0, micros - (call.charge ?? 0))
+    else {
+      sum.settled += call.charge ?? 0
+      sum.billedFor += micros
+    }
   }
   const examples: Example[] = []
-  for (const { number, capMicros, breachMicros } of runs) {
+  for (const { number, capMicros, breachMicros, contradictedMicros } of runs) {
     const sum = sums.get(number)
     if (!sum) continue
     const tell = (what: string, expected: string, found: number): void => {
       examples.push({ run: number, what, ids: {}, expected, found: String(found) })
     }
-    if (sum.billed > capMicros + breachMicros) tell('billed', `at most ${capMicros + breachMicros}`, sum.billed)
+    const most = capMicros + breachMicros + contradictedMicros
+    if (sum.billed > most) tell('billed', `at most ${most}`, sum.billed)
     if (sum.billedFor !== sum.settled) tell('billed for settled and released calls', String(sum.settled), sum.billedFor)
     if (sum.suspectOver > 0) tell('billed for suspect calls beyond their holds', '0', sum.suspectOver)
   }
   return examples
 }
 
-/** Per call: settled is billed once and for the same, free is not billed, released never, suspect at most its hold. */
+/**
+ * Per call: settled is billed once and for the same (at most that when only a person says so), free is not billed, released
+ * never, also not when a person says so, suspect at most its hold.
+ */
 function compareCalls(calls: readonly Call[], billed: ReadonlyMap<string, Billed>): Example[] {
   const examples: Example[] = []
   for (const call of calls) {
@@ -180,7 +192,9 @@ function compareCalls(calls: readonly Call[], billed: ReadonlyMap<string, Billed
   return examples
 }
 
-function expectation({ state, charge, hold }: Call): { least: number; most: number } {
+function expectation({ state, charge, hold, claimed }: Call): { least: number; most: number } {
+  // A person's "charged" counts at most too much, which hides no spending; "not charged" has to be true.
+  if (claimed) return { least: 0, most: charge ?? 0 }
   if (state === 'settled') return { least: charge ?? 0, most: charge ?? 0 }
   return { least: 0, most: state === 'suspect' ? hold : 0 }
 }

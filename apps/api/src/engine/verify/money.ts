@@ -8,6 +8,8 @@ const CALLS = `
     coalesce(sum(hold_micros) filter (where state = 'held'), 0)::bigint as held,
     coalesce(sum(hold_micros) filter (where state = 'suspect'), 0)::bigint as suspect,
     coalesce(sum(greatest(charge_micros - hold_micros, 0)) filter (where state = 'settled'), 0)::bigint as breach,
+    coalesce(sum(greatest(least(charge_micros, hold_micros) - resolved_micros, 0))
+      filter (where state = 'settled'), 0)::bigint as contradicted,
     count(*) filter (where state = 'held') as held_calls,
     count(*) filter (where state = 'settled') as settled_calls,
     count(*) filter (where state = 'released') as released_calls,
@@ -17,12 +19,12 @@ const CALLS = `
 const CAP: Rule = `
   with calls as (${CALLS})
   select r.number as run, 'spent + held + suspect' as what, jsonb_build_object('run', r.id) as ids,
-    'at most ' || r.cap_micros + r.breach_micros as expected,
+    'at most ' || r.cap_micros + r.breach_micros + r.contradicted_micros as expected,
     greatest(r.spent_micros + r.held_micros + r.suspect_micros, coalesce(c.spent + c.held + c.suspect, 0))::text as found
   from collection_runs r left join calls c on c.run_id = r.id
   where ($1::uuid[] is null or r.id = any($1))
-    and (r.spent_micros + r.held_micros + r.suspect_micros > r.cap_micros + r.breach_micros
-      or c.spent + c.held + c.suspect > r.cap_micros + c.breach)
+    and (r.spent_micros + r.held_micros + r.suspect_micros > r.cap_micros + r.breach_micros + r.contradicted_micros
+      or c.spent + c.held + c.suspect > r.cap_micros + c.breach + c.contradicted)
   order by r.number limit 20`
 
 const MONEY_IS_CALLS: Rule = `
@@ -132,6 +134,7 @@ const COUNTERS: Rule = `
   cross join lateral (values
     ('spent_micros', r.spent_micros, c.spent), ('held_micros', r.held_micros, c.held),
     ('suspect_micros', r.suspect_micros, c.suspect), ('breach_micros', r.breach_micros, c.breach),
+    ('contradicted_micros', r.contradicted_micros, c.contradicted),
     ('actual_cost_cents', r.actual_cost_cents, ceil(c.spent / 10000.0)::bigint),
     ('held_calls', r.held_calls, c.held_calls), ('settled_calls', r.settled_calls, c.settled_calls),
     ('released_calls', r.released_calls, c.released_calls), ('suspect_calls', r.suspect_calls, c.suspect_calls),

@@ -1,17 +1,14 @@
-/** gleaner run events and gleaner run calls: what was written down about a run. */
+/** gleaner run events: what was written down about a run. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import type { Micros } from '../../base/money.ts'
 import { type RunEvent, readEvents } from '../../events/read-events.ts'
-import { type CallRow, listCalls } from '../../ledger/list-calls.ts'
 import { findRun } from '../../runs/find-run.ts'
 import { runSnapshot, TERMINAL } from '../../runs/snapshot.ts'
 import { addCommand } from '../add-command.ts'
 import { withSession } from '../context.ts'
-import { factsOf } from '../facts.ts'
-import { count, counted, duration, exactMoney, fullMoment, moneyUp, readWhole } from '../format.ts'
+import { count, counted, fullMoment, moneyUp, readWhole } from '../format.ts'
 import { listenForInterrupt } from '../interrupt.ts'
-import { table } from '../table.ts'
 
 const EVENTS_AT_ONCE = 500
 const FOLLOW_MS = 300
@@ -72,6 +69,12 @@ function eventWords(event: RunEvent): string {
     }
     case 'calls.rescued':
       return `a worker was lost: ${counted(number('calls'), 'call')} suspect`
+    case 'calls.resolved': {
+      const as = text('verdict') === 'charged' ? `charged ${money('charged_micros')}` : 'not charged'
+      return `${counted(number('calls'), 'suspect call')} settled as ${as}`
+    }
+    case 'calls.contradicted':
+      return `${counted(number('calls'), 'answer')} came after all and cost ${money('micros')} more than was settled`
     case 'category.listed':
       return `${text('name')}: ${counted(number('products'), 'product')}, ${count(number('added'))} of them new to the run`
     case 'category.failed':
@@ -101,59 +104,4 @@ function retryWords({ type, data }: RunEvent): string {
   const other = (data[type === 'run.retried' ? 'run' : 'retry_of'] ?? null) as Readonly<{ number: number }> | null
   if (!other) return ''
   return type === 'run.retried' ? `continued in run ${other.number}` : `retries run ${other.number}`
-}
-
-/** Adds `run calls`. */
-export function addRunCalls(group: Command): void {
-  const command = group
-    .command('calls')
-    .description('the ledger of a run: every request, what was held and charged for it')
-    .argument('<ref>', 'the run')
-    .addOption(
-      new Option('--state <state>', 'only calls in this state').choices(['held', 'settled', 'released', 'suspect']),
-    )
-    .option('--limit <n>', 'at most so many, newest first', '50')
-    .addHelpText(
-      'after',
-      '\nExamples:\n  gleaner run calls last --state suspect\n  gleaner run calls 3 --limit 1000 --json',
-    )
-  addCommand(command, (context, [ref, given]) => {
-    const options = given as { state?: string; limit: string }
-    const limit = readWhole(options.limit, '--limit', 1, 1_000_000)
-    return withSession(context, async ({ db, actor }) => {
-      const run = await findRun(db, actor.orgId, String(ref))
-      const calls = await listCalls(db, run.id, { limit, ...(options.state ? { state: options.state } : {}) })
-      if (context.json) return context.sayJson(calls)
-      if (calls.length === 0) {
-        return context.say(
-          options.state ? `No call of run ${run.number} is ${options.state}.` : 'No call was made yet.',
-        )
-      }
-      const { decimals } = await factsOf(db, run)
-      const money = (amount: number | null) => (amount === null ? '—' : exactMoney(amount as Micros, decimals))
-      const drawn = table<CallRow>(
-        context,
-        [
-          { head: 'Call', spare: 5, cell: (call) => call.id },
-          { head: 'State', cell: (call) => (call.state === 'suspect' ? context.paint.warn(call.state) : call.state) },
-          { head: 'For', cell: (call) => call.target },
-          { head: 'Rung', spare: 2, right: true, cell: (call) => String(call.rung ?? '') },
-          { head: 'Try', spare: 3, right: true, cell: (call) => String(call.attempt) },
-          { head: 'Outcome', cell: (call) => call.outcome ?? '' },
-          { head: 'Held', right: true, cell: (call) => money(call.holdMicros) },
-          { head: 'Charged', right: true, cell: (call) => money(call.chargeMicros) },
-          { head: 'Sent', cell: (call) => fullMoment(call.heldAt) },
-          {
-            head: 'Took',
-            spare: 4,
-            right: true,
-            cell: (call) => (call.durationMs === null ? '—' : duration(call.durationMs)),
-          },
-          { head: 'Error', spare: 1, gives: 16, cell: (call) => call.errorMessage ?? '' },
-        ],
-        calls,
-      )
-      context.say(drawn)
-    })
-  })
 }
