@@ -26,6 +26,28 @@ CREATE TABLE gleaner.migrations (
   applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.audit_log (
+  id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  org_id uuid NOT NULL,
+  at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  actor_id uuid NOT NULL,
+  action text NOT NULL,
+  target text NOT NULL,
+  before jsonb,
+  after jsonb,
+  note text
+);
+
+CREATE TABLE public.collection_call_resolutions (
+  call_id uuid NOT NULL,
+  at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  how text NOT NULL,
+  actor_id uuid,
+  verdict text NOT NULL,
+  amount_micros bigint,
+  note text NOT NULL
+);
+
 CREATE TABLE public.collection_calls (
   id uuid NOT NULL,
   run_id uuid NOT NULL,
@@ -46,7 +68,9 @@ CREATE TABLE public.collection_calls (
   held_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
   lease_until timestamp with time zone NOT NULL,
   booked_at timestamp with time zone,
-  duration_ms integer
+  duration_ms integer,
+  resolved_micros bigint,
+  overruled_at timestamp with time zone
 );
 
 CREATE TABLE public.collection_category_figures (
@@ -130,7 +154,8 @@ CREATE TABLE public.collection_months (
   held_calls integer DEFAULT 0 NOT NULL,
   settled_calls integer DEFAULT 0 NOT NULL,
   released_calls integer DEFAULT 0 NOT NULL,
-  suspect_calls integer DEFAULT 0 NOT NULL
+  suspect_calls integer DEFAULT 0 NOT NULL,
+  contradicted_micros bigint DEFAULT 0 NOT NULL
 );
 
 CREATE TABLE public.collection_notifications (
@@ -250,7 +275,10 @@ CREATE TABLE public.collection_runs (
   pause_needs_micros bigint,
   up_to_cap boolean DEFAULT false NOT NULL,
   sample_products integer,
-  sampled_at timestamp with time zone
+  sampled_at timestamp with time zone,
+  retry_of_run_id uuid,
+  retry_root_run_id uuid,
+  contradicted_micros bigint DEFAULT 0 NOT NULL
 );
 
 CREATE TABLE public.collection_settings (
@@ -407,6 +435,16 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION public.gleaner_append_only()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+  RAISE EXCEPTION 'rows of % are facts: they are never changed nor removed', TG_TABLE_NAME USING ERRCODE = 'GL003';
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION public.gleaner_call_illegal()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -417,6 +455,26 @@ BEGIN
     RAISE EXCEPTION 'a call cannot go from % to %', OLD.state, NEW.state USING ERRCODE = 'GL002';
   END IF;
   RAISE EXCEPTION 'what a call is, and its booked money, never change' USING ERRCODE = 'GL003';
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_call_overruled()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+  more bigint := NEW.charge_micros - coalesce(OLD.charge_micros, 0);
+  uncounted bigint := greatest(least(NEW.charge_micros, NEW.hold_micros) - NEW.resolved_micros, 0);
+  org uuid;
+BEGIN
+  UPDATE collection_items SET cost_micros = cost_micros + more, cost_cents = ceil((cost_micros + more) / 10000.0)
+    WHERE id = NEW.item_id;
+  UPDATE collection_runs SET contradicted_micros = contradicted_micros + uncounted WHERE id = NEW.run_id RETURNING org_id INTO org;
+  UPDATE collection_months SET contradicted_micros = contradicted_micros + uncounted
+    WHERE org_id = org AND month = date_trunc('month', NEW.held_at AT TIME ZONE 'UTC')::date;
+  RETURN NULL;
 END
 $function$;
 
@@ -474,6 +532,36 @@ BEGIN
       PERFORM gleaner_open_month(wanted.org_id, wanted.month);
     END LOOP;
   END LOOP;
+  RETURN NULL;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_calls_resolved()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+  moved integer;
+BEGIN
+  UPDATE collection_items i SET
+    cost_micros = i.cost_micros + d.micros,
+    cost_cents = ceil((i.cost_micros + d.micros) / 10000.0)
+  FROM (
+    SELECT c.item_id, sum(r.amount_micros)::bigint AS micros
+    FROM inserted r JOIN collection_calls c ON c.id = r.call_id
+    WHERE r.amount_micros > 0 AND c.item_id IS NOT NULL GROUP BY c.item_id
+  ) d WHERE i.id = d.item_id;
+  UPDATE collection_calls c SET
+    state = CASE r.verdict WHEN 'charged' THEN 'settled' ELSE 'released' END,
+    charge_micros = r.amount_micros,
+    resolved_micros = least(coalesce(r.amount_micros, 0), c.hold_micros)
+  FROM inserted r WHERE c.id = r.call_id AND c.state = 'suspect';
+  GET DIAGNOSTICS moved = ROW_COUNT;
+  IF moved <> (SELECT count(*) FROM inserted) THEN
+    RAISE EXCEPTION 'only a suspect call can be resolved' USING ERRCODE = 'GL002';
+  END IF;
   RETURN NULL;
 END
 $function$;
@@ -1019,6 +1107,34 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION public.gleaner_run_retry()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+  parent record;
+BEGIN
+  IF NEW.contradicted_micros <> 0 THEN
+    RAISE EXCEPTION 'money of a run is kept by the database and begins at zero' USING ERRCODE = 'GL003';
+  END IF;
+  IF NEW.retry_of_run_id IS NULL THEN
+    NEW.retry_root_run_id := NULL;
+    RETURN NEW;
+  END IF;
+  SELECT org_id, status, held_calls, coalesce(retry_root_run_id, id) AS root INTO parent
+    FROM collection_runs WHERE id = NEW.retry_of_run_id;
+  IF parent.org_id IS DISTINCT FROM NEW.org_id THEN
+    RAISE EXCEPTION 'a retry belongs to the organisation of the run it retries' USING ERRCODE = 'GL002';
+  END IF;
+  IF parent.status NOT IN ('completed', 'failed', 'cancelled') OR parent.held_calls > 0 THEN
+    RAISE EXCEPTION 'only a run that has ended, with nothing in flight, can be retried' USING ERRCODE = 'GL002';
+  END IF;
+  NEW.retry_root_run_id := parent.root;
+  RETURN NEW;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION public.gleaner_run_status()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1149,6 +1265,17 @@ AS $function$select m.role from public.org_members m where m.org_id = org and m.
 
 ALTER TABLE auth.users ADD CONSTRAINT users_pkey PRIMARY KEY (id);
 ALTER TABLE gleaner.migrations ADD CONSTRAINT migrations_pkey PRIMARY KEY (number);
+ALTER TABLE public.audit_log ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
+ALTER TABLE public.audit_log ADD CONSTRAINT audit_log_action_form CHECK ((action ~ '^[a-z_]+\.[a-z_]+$'::text));
+ALTER TABLE public.audit_log ADD CONSTRAINT audit_log_note_length CHECK ((char_length(note) <= 1000));
+ALTER TABLE public.audit_log ADD CONSTRAINT audit_log_target_form CHECK ((target ~ '^[a-z_]+:\S{1,200}$'::text));
+ALTER TABLE public.collection_call_resolutions ADD CONSTRAINT collection_call_resolutions_pkey PRIMARY KEY (call_id);
+ALTER TABLE public.collection_call_resolutions ADD CONSTRAINT collection_call_resolutions_amount_fits CHECK (((verdict = 'charged'::text) = (amount_micros IS NOT NULL)));
+ALTER TABLE public.collection_call_resolutions ADD CONSTRAINT collection_call_resolutions_amount_range CHECK (((amount_micros >= 0) AND (amount_micros <= '1000000000000'::bigint)));
+ALTER TABLE public.collection_call_resolutions ADD CONSTRAINT collection_call_resolutions_has_author CHECK (((how = 'report'::text) OR (actor_id IS NOT NULL)));
+ALTER TABLE public.collection_call_resolutions ADD CONSTRAINT collection_call_resolutions_how_known CHECK ((how = ANY (ARRAY['person'::text, 'report'::text])));
+ALTER TABLE public.collection_call_resolutions ADD CONSTRAINT collection_call_resolutions_note_length CHECK (((char_length(btrim(note)) >= 1) AND (char_length(btrim(note)) <= 1000)));
+ALTER TABLE public.collection_call_resolutions ADD CONSTRAINT collection_call_resolutions_verdict_known CHECK ((verdict = ANY (ARRAY['charged'::text, 'not_charged'::text])));
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_pkey PRIMARY KEY (id);
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_booked_fits_state CHECK (((state = 'held'::text) = (booked_at IS NULL)));
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_charge_fits_state CHECK (((state = 'settled'::text) = (charge_micros IS NOT NULL)));
@@ -1157,6 +1284,9 @@ ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_duration_ran
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_hold_range CHECK ((hold_micros >= 0));
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_one_target CHECK ((num_nonnulls(item_id, category_id) = 1));
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_outcome_known CHECK ((outcome = ANY (ARRAY['found'::text, 'none'::text, 'blocked'::text, 'drift'::text, 'rejected'::text, 'throttled'::text, 'quota'::text, 'credentials'::text, 'fault'::text, 'unreachable'::text, 'lost'::text, 'unsent'::text])));
+ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_overruled_fits CHECK (((overruled_at IS NULL) OR (resolved_micros IS NOT NULL)));
+ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_resolved_fits_state CHECK (((resolved_micros IS NULL) OR (state = ANY (ARRAY['settled'::text, 'released'::text]))));
+ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_resolved_range CHECK (((resolved_micros >= 0) AND (resolved_micros <= hold_micros)));
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_state_known CHECK ((state = ANY (ARRAY['held'::text, 'settled'::text, 'released'::text, 'suspect'::text])));
 ALTER TABLE public.collection_category_figures ADD CONSTRAINT collection_category_figures_pkey PRIMARY KEY (run_id, category_key);
 ALTER TABLE public.collection_category_figures ADD CONSTRAINT collection_category_figures_range CHECK (((listed >= 0) AND (own >= 0) AND (skipped >= 0) AND (decided_first >= climbed_first) AND (climbed_first >= decided_second) AND (decided_second >= climbed_second) AND (climbed_second >= 0) AND (new_sellers >= 0)));
@@ -1183,9 +1313,10 @@ ALTER TABLE public.collection_items ADD CONSTRAINT collection_items_status_check
 ALTER TABLE public.collection_lanes ADD CONSTRAINT collection_lanes_pkey PRIMARY KEY (run_id, worker_id);
 ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_pkey PRIMARY KEY (org_id, month);
 ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_cap_range CHECK ((cap_micros >= 0));
+ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_contradicted_range CHECK ((contradicted_micros >= 0));
 ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_first_day CHECK ((EXTRACT(day FROM month) = (1)::numeric));
 ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_not_negative CHECK (((spent_micros >= 0) AND (held_micros >= 0) AND (suspect_micros >= 0) AND (breach_micros >= 0) AND (deleted_micros >= 0) AND (deleted_breach_micros >= 0) AND (held_calls >= 0) AND (settled_calls >= 0) AND (released_calls >= 0) AND (suspect_calls >= 0)));
-ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_within_cap CHECK (((((spent_micros + held_micros) + suspect_micros) + deleted_micros) <= ((cap_micros + breach_micros) + deleted_breach_micros)));
+ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_within_cap CHECK (((((spent_micros + held_micros) + suspect_micros) + deleted_micros) <= (((cap_micros + breach_micros) + deleted_breach_micros) + contradicted_micros)));
 ALTER TABLE public.collection_notifications ADD CONSTRAINT collection_notifications_pkey PRIMARY KEY (run_id, seq);
 ALTER TABLE public.collection_notifications ADD CONSTRAINT collection_notifications_attempts_range CHECK ((attempts >= 0));
 ALTER TABLE public.collection_notifications ADD CONSTRAINT collection_notifications_ended_fits_state CHECK (((state = 'pending'::text) = (ended_at IS NULL)));
@@ -1203,6 +1334,7 @@ ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_pkey PRIMARY K
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_number_unique UNIQUE (number);
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_cap_cents CHECK (((budget_cap_cents)::numeric = ceil(((cap_micros)::numeric / 10000.0))));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_completed_is_done CHECK (((status <> 'completed'::text) OR ((pending_items = 0) AND (processing_items = 0) AND (open_categories = 0) AND (held_calls = 0) AND (held_micros = 0))));
+ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_contradicted_range CHECK ((contradicted_micros >= 0));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_cost_cents CHECK (((actual_cost_cents)::numeric = ceil(((spent_micros)::numeric / 10000.0))));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_counts_add_up CHECK (((total_items = ((pending_items + processing_items) + processed_items)) AND (processed_items = (((((found_items + none_items) + blocked_items) + drift_items) + rejected_items) + skipped_items)) AND (failed_items = ((blocked_items + drift_items) + rejected_items))));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_counts_not_negative CHECK (((held_calls >= 0) AND (settled_calls >= 0) AND (released_calls >= 0) AND (suspect_calls >= 0) AND (total_categories >= 0) AND (open_categories >= 0) AND (failed_categories >= 0) AND (total_items >= 0) AND (pending_items >= 0) AND (processing_items >= 0) AND (found_items >= 0) AND (none_items >= 0) AND (blocked_items >= 0) AND (drift_items >= 0) AND (rejected_items >= 0) AND (skipped_items >= 0) AND (seller_items >= 0) AND (new_sellers >= 0) AND (event_seq >= 0)));
@@ -1222,7 +1354,7 @@ ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_sampled_fits C
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_soft_range CHECK (((soft_warning_percent >= 1) AND (soft_warning_percent <= 100)));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_source_known CHECK ((source = ANY (ARRAY['categories'::text, 'product_list'::text])));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'running'::text, 'paused'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])));
-ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_within_cap CHECK ((((spent_micros + held_micros) + suspect_micros) <= (cap_micros + breach_micros)));
+ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_within_cap CHECK ((((spent_micros + held_micros) + suspect_micros) <= ((cap_micros + breach_micros) + contradicted_micros)));
 ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_pkey PRIMARY KEY (id);
 ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_org_id_key UNIQUE (org_id);
 ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_cap_range CHECK (((budget_cap_cents >= 0) AND (budget_cap_cents <= 100000000)));
@@ -1262,6 +1394,8 @@ ALTER TABLE public.sellers ADD CONSTRAINT sellers_name_length CHECK (((char_leng
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_normalized_length CHECK (((char_length(normalized_name) >= 1) AND (char_length(normalized_name) <= 200)));
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_platform_check CHECK ((platform = 'ebay'::text));
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_times_seen_range CHECK ((times_seen >= 0));
+ALTER TABLE public.audit_log ADD CONSTRAINT audit_log_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
+ALTER TABLE public.collection_call_resolutions ADD CONSTRAINT collection_call_resolutions_call_id_fkey FOREIGN KEY (call_id) REFERENCES public.collection_calls(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_category_id_fkey FOREIGN KEY (category_id) REFERENCES public.collection_run_categories(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_item_id_fkey FOREIGN KEY (item_id) REFERENCES public.collection_items(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
@@ -1283,6 +1417,8 @@ ALTER TABLE public.collection_run_figures ADD CONSTRAINT collection_run_figures_
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id);
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_list_account_id_fkey FOREIGN KEY (list_account_id) REFERENCES public.provider_accounts(id) ON DELETE RESTRICT;
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
+ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_retry_of_run_id_fkey FOREIGN KEY (retry_of_run_id) REFERENCES public.collection_runs(id) ON DELETE SET NULL;
+ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_retry_root_run_id_fkey FOREIGN KEY (retry_root_run_id) REFERENCES public.collection_runs(id) ON DELETE SET NULL;
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_search_account_id_fkey FOREIGN KEY (search_account_id) REFERENCES public.provider_accounts(id) ON DELETE RESTRICT;
 ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_sightings ADD CONSTRAINT collection_sightings_item_id_fkey FOREIGN KEY (item_id) REFERENCES public.collection_items(id) ON DELETE CASCADE;
@@ -1297,6 +1433,8 @@ ALTER TABLE public.sellers ADD CONSTRAINT sellers_org_id_fkey FOREIGN KEY (org_i
 -- Indexes
 
 CREATE UNIQUE INDEX users_email_key ON auth.users USING btree (lower((email)::text));
+CREATE INDEX idx_audit_log_org_id ON public.audit_log USING btree (org_id, id);
+CREATE INDEX idx_audit_log_target ON public.audit_log USING btree (target, id);
 CREATE INDEX idx_collection_calls_category_id ON public.collection_calls USING btree (category_id) WHERE (category_id IS NOT NULL);
 CREATE INDEX idx_collection_calls_held ON public.collection_calls USING btree (run_id, lease_until) WHERE (state = 'held'::text);
 CREATE INDEX idx_collection_calls_in_flight ON public.collection_calls USING btree (account_id, run_id) WHERE (state = 'held'::text);
@@ -1313,12 +1451,15 @@ CREATE INDEX idx_collection_notifications_org_id ON public.collection_notificati
 CREATE INDEX idx_collection_notifications_pending ON public.collection_notifications USING btree (next_at) WHERE (state = 'pending'::text);
 CREATE INDEX idx_collection_run_categories_claim ON public.collection_run_categories USING btree (run_id, "position") WHERE (status = 'pending'::text);
 CREATE INDEX idx_collection_run_figures_org_id ON public.collection_run_figures USING btree (org_id);
+CREATE UNIQUE INDEX collection_runs_one_open_retry ON public.collection_runs USING btree (retry_root_run_id) WHERE ((retry_root_run_id IS NOT NULL) AND (status = ANY (ARRAY['pending'::text, 'running'::text, 'paused'::text])));
 CREATE INDEX idx_collection_runs_created_at ON public.collection_runs USING btree (created_at);
 CREATE INDEX idx_collection_runs_created_by ON public.collection_runs USING btree (created_by);
 CREATE INDEX idx_collection_runs_list_account_id ON public.collection_runs USING btree (list_account_id);
 CREATE INDEX idx_collection_runs_listing ON public.collection_runs USING btree (list_account_id) WHERE (status = 'running'::text);
 CREATE INDEX idx_collection_runs_open ON public.collection_runs USING btree (org_id, number) WHERE (status = ANY (ARRAY['pending'::text, 'running'::text, 'paused'::text]));
 CREATE INDEX idx_collection_runs_org_id ON public.collection_runs USING btree (org_id);
+CREATE INDEX idx_collection_runs_retry_of_run_id ON public.collection_runs USING btree (retry_of_run_id) WHERE (retry_of_run_id IS NOT NULL);
+CREATE INDEX idx_collection_runs_retry_root_run_id ON public.collection_runs USING btree (retry_root_run_id) WHERE (retry_root_run_id IS NOT NULL);
 CREATE INDEX idx_collection_runs_running ON public.collection_runs USING btree (org_id) WHERE (status = 'running'::text);
 CREATE INDEX idx_collection_runs_search_account_id ON public.collection_runs USING btree (search_account_id);
 CREATE INDEX idx_collection_runs_searching ON public.collection_runs USING btree (search_account_id) WHERE (status = 'running'::text);
@@ -1355,9 +1496,17 @@ CREATE VIEW public.sightings WITH (security_invoker=true) AS
 
 -- Triggers
 
-CREATE TRIGGER collection_calls_illegal BEFORE UPDATE ON public.collection_calls FOR EACH ROW WHEN (((NOT ((new.state = old.state) OR (old.state = 'held'::text) OR ((old.state = 'suspect'::text) AND (new.state = ANY (ARRAY['settled'::text, 'released'::text]))))) OR ((new.state = old.state) AND (new.charge_micros IS DISTINCT FROM old.charge_micros)) OR (new.id <> old.id) OR (new.run_id <> old.run_id) OR (new.account_id <> old.account_id) OR (new.item_id IS DISTINCT FROM old.item_id) OR (new.category_id IS DISTINCT FROM old.category_id) OR (new.hold_micros <> old.hold_micros) OR (new.epoch <> old.epoch) OR (new.held_at <> old.held_at))) EXECUTE FUNCTION public.gleaner_call_illegal();
+CREATE TRIGGER audit_log_final BEFORE DELETE OR UPDATE ON public.audit_log FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_append_only();
+CREATE TRIGGER collection_call_resolutions_final BEFORE DELETE OR UPDATE ON public.collection_call_resolutions FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_append_only();
+CREATE TRIGGER collection_call_resolutions_inserted AFTER INSERT ON public.collection_call_resolutions REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_calls_resolved();
+CREATE TRIGGER collection_calls_illegal BEFORE UPDATE ON public.collection_calls FOR EACH ROW WHEN ((
+        CASE
+            WHEN (old.overruled_at IS DISTINCT FROM new.overruled_at) THEN ((old.resolved_micros IS NULL) OR (old.overruled_at IS NOT NULL) OR (new.state <> 'settled'::text) OR (COALESCE(new.charge_micros, (0)::bigint) <= COALESCE(old.charge_micros, (0)::bigint)))
+            ELSE ((NOT ((new.state = old.state) OR (old.state = 'held'::text) OR ((old.state = 'suspect'::text) AND (new.state = ANY (ARRAY['settled'::text, 'released'::text]))))) OR ((new.state = old.state) AND (new.charge_micros IS DISTINCT FROM old.charge_micros)))
+        END OR ((new.resolved_micros IS DISTINCT FROM old.resolved_micros) AND ((pg_trigger_depth() = 0) OR (old.state <> 'suspect'::text))) OR (new.id <> old.id) OR (new.run_id <> old.run_id) OR (new.account_id <> old.account_id) OR (new.item_id IS DISTINCT FROM old.item_id) OR (new.category_id IS DISTINCT FROM old.category_id) OR (new.hold_micros <> old.hold_micros) OR (new.epoch <> old.epoch) OR (new.held_at <> old.held_at))) EXECUTE FUNCTION public.gleaner_call_illegal();
 CREATE TRIGGER collection_calls_inserted AFTER INSERT ON public.collection_calls REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_calls_inserted();
 CREATE TRIGGER collection_calls_only_with_run BEFORE DELETE ON public.collection_calls FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_only_with_run();
+CREATE TRIGGER collection_calls_overruled AFTER UPDATE ON public.collection_calls FOR EACH ROW WHEN (((old.overruled_at IS NULL) AND (new.overruled_at IS NOT NULL))) EXECUTE FUNCTION public.gleaner_call_overruled();
 CREATE TRIGGER collection_calls_updated AFTER UPDATE ON public.collection_calls REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_calls_updated();
 CREATE TRIGGER collection_events_final BEFORE DELETE OR UPDATE ON public.collection_events FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_events_final();
 CREATE TRIGGER collection_events_inserted AFTER INSERT ON public.collection_events REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_events_inserted();
@@ -1376,7 +1525,9 @@ CREATE TRIGGER collection_runs_deleted BEFORE DELETE ON public.collection_runs F
 CREATE TRIGGER collection_runs_insert BEFORE INSERT ON public.collection_runs FOR EACH ROW EXECUTE FUNCTION public.gleaner_run_insert();
 CREATE TRIGGER collection_runs_kept BEFORE UPDATE ON public.collection_runs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND ((((((((((((((((((((((((((((old.id IS DISTINCT FROM new.id) OR (old.org_id IS DISTINCT FROM new.org_id)) OR (old.number IS DISTINCT FROM new.number)) OR (old.spent_micros IS DISTINCT FROM new.spent_micros)) OR (old.held_micros IS DISTINCT FROM new.held_micros)) OR (old.suspect_micros IS DISTINCT FROM new.suspect_micros)) OR (old.breach_micros IS DISTINCT FROM new.breach_micros)) OR (old.actual_cost_cents IS DISTINCT FROM new.actual_cost_cents)) OR (old.held_calls IS DISTINCT FROM new.held_calls)) OR (old.settled_calls IS DISTINCT FROM new.settled_calls)) OR (old.released_calls IS DISTINCT FROM new.released_calls)) OR (old.suspect_calls IS DISTINCT FROM new.suspect_calls)) OR (old.total_categories IS DISTINCT FROM new.total_categories)) OR (old.open_categories IS DISTINCT FROM new.open_categories)) OR (old.failed_categories IS DISTINCT FROM new.failed_categories)) OR (old.total_items IS DISTINCT FROM new.total_items)) OR (old.processed_items IS DISTINCT FROM new.processed_items)) OR (old.failed_items IS DISTINCT FROM new.failed_items)) OR (old.pending_items IS DISTINCT FROM new.pending_items)) OR (old.processing_items IS DISTINCT FROM new.processing_items)) OR (old.found_items IS DISTINCT FROM new.found_items)) OR (old.none_items IS DISTINCT FROM new.none_items)) OR (old.blocked_items IS DISTINCT FROM new.blocked_items)) OR (old.drift_items IS DISTINCT FROM new.drift_items)) OR (old.rejected_items IS DISTINCT FROM new.rejected_items)) OR (old.skipped_items IS DISTINCT FROM new.skipped_items)) OR (old.seller_items IS DISTINCT FROM new.seller_items)) OR (old.new_sellers IS DISTINCT FROM new.new_sellers)))) EXECUTE FUNCTION public.gleaner_run_kept();
 CREATE TRIGGER collection_runs_kept_event_seq BEFORE UPDATE OF event_seq ON public.collection_runs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (old.event_seq <> new.event_seq))) EXECUTE FUNCTION public.gleaner_run_kept();
+CREATE TRIGGER collection_runs_links_kept BEFORE UPDATE ON public.collection_runs FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (((old.retry_of_run_id IS DISTINCT FROM new.retry_of_run_id) OR (old.retry_root_run_id IS DISTINCT FROM new.retry_root_run_id)) OR (old.contradicted_micros IS DISTINCT FROM new.contradicted_micros)))) EXECUTE FUNCTION public.gleaner_run_kept();
 CREATE TRIGGER collection_runs_pause_ends BEFORE UPDATE OF status ON public.collection_runs FOR EACH ROW WHEN (((old.status = 'paused'::text) AND (new.status <> 'paused'::text))) EXECUTE FUNCTION public.gleaner_run_pause_ends();
+CREATE TRIGGER collection_runs_retry BEFORE INSERT ON public.collection_runs FOR EACH ROW WHEN (((new.retry_of_run_id IS NOT NULL) OR (new.retry_root_run_id IS NOT NULL) OR (new.contradicted_micros <> 0))) EXECUTE FUNCTION public.gleaner_run_retry();
 CREATE TRIGGER collection_runs_status BEFORE UPDATE OF status ON public.collection_runs FOR EACH ROW WHEN ((old.status IS DISTINCT FROM new.status)) EXECUTE FUNCTION public.gleaner_run_status();
 CREATE TRIGGER collection_runs_take_place BEFORE UPDATE OF status ON public.collection_runs FOR EACH ROW WHEN (((new.status = 'running'::text) AND (old.status <> 'running'::text))) EXECUTE FUNCTION public.gleaner_run_place();
 CREATE TRIGGER collection_runs_update BEFORE UPDATE ON public.collection_runs FOR EACH ROW EXECUTE FUNCTION public.gleaner_run_update();
@@ -1393,6 +1544,8 @@ CREATE TRIGGER sellers_touch BEFORE UPDATE ON public.sellers FOR EACH ROW EXECUT
 
 ALTER TABLE auth.users ENABLE ROW LEVEL SECURITY;
 ALTER TABLE gleaner.migrations ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.audit_log ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.collection_call_resolutions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_calls ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_category_figures ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_category_products ENABLE ROW LEVEL SECURITY;
@@ -1423,6 +1576,22 @@ CREATE POLICY users_service ON auth.users AS PERMISSIVE FOR ALL TO service_role
 
 CREATE POLICY migrations_service ON gleaner.migrations AS PERMISSIVE FOR SELECT TO service_role
   USING (true);
+
+CREATE POLICY audit_log_admin_read ON public.audit_log AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((public.member_role(org_id) = ANY (ARRAY['owner'::text, 'admin'::text])));
+
+CREATE POLICY audit_log_service_role ON public.audit_log AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY collection_call_resolutions_member_read ON public.collection_call_resolutions AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((EXISTS ( SELECT
+   FROM public.collection_calls c
+  WHERE (c.id = collection_call_resolutions.call_id))));
+
+CREATE POLICY collection_call_resolutions_service_role ON public.collection_call_resolutions AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
 
 CREATE POLICY collection_calls_member_read ON public.collection_calls AS PERMISSIVE FOR SELECT TO authenticated
   USING ((EXISTS ( SELECT
@@ -1595,7 +1764,9 @@ CREATE POLICY sellers_service_role ON public.sellers AS PERMISSIVE FOR ALL TO se
 -- Privileges
 
 REVOKE ALL ON FUNCTION public.gleaner_account_governor() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_call_overruled() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_calls_inserted() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_calls_resolved() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_calls_updated() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_category_changed() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_event_notifies() FROM PUBLIC;
@@ -1640,6 +1811,10 @@ GRANT INSERT, SELECT ON public.collection_items TO service_role;
 GRANT INSERT, SELECT ON public.collection_run_categories TO service_role;
 GRANT INSERT, SELECT ON public.collection_sightings TO service_role;
 GRANT SELECT ON gleaner.migrations TO service_role;
+GRANT SELECT ON public.audit_log TO authenticated;
+GRANT SELECT ON public.audit_log TO service_role;
+GRANT SELECT ON public.collection_call_resolutions TO authenticated;
+GRANT SELECT ON public.collection_call_resolutions TO service_role;
 GRANT SELECT ON public.collection_calls TO authenticated;
 GRANT SELECT ON public.collection_calls TO service_role;
 GRANT SELECT ON public.collection_category_figures TO authenticated;
@@ -1666,12 +1841,14 @@ GRANT SELECT ON public.sightings TO authenticated;
 GRANT SELECT ON public.sightings TO service_role;
 GRANT SELECT, UPDATE ON public.provider_governors TO service_role;
 GRANT INSERT (account_id, attempt, booked_at, category_id, charge_micros, epoch, hold_micros, id, item_id, lease_until, outcome, request, run_id, rung, state, worker_id) ON public.collection_calls TO service_role;
+GRANT INSERT (action, actor_id, after, before, note, org_id, target) ON public.audit_log TO service_role;
+GRANT INSERT (actor_id, amount_micros, call_id, how, note, verdict) ON public.collection_call_resolutions TO service_role;
 GRANT INSERT (actor_id, data, run_id, seq, type) ON public.collection_events TO service_role;
 GRANT INSERT (org_id, secret, url) ON public.collection_hooks TO service_role;
 GRANT UPDATE (attempt, cost_cents, cost_micros, epoch, error_code, error_message, finished_at, not_before, outcome, rung, status) ON public.collection_items TO service_role;
 GRANT UPDATE (attempt, epoch, error_code, error_message, finished_at, not_before, product_count, status, step) ON public.collection_run_categories TO service_role;
 GRANT UPDATE (attempts, ended_at, error_message, lease_until, next_at, state, status_code) ON public.collection_notifications TO service_role;
-GRANT UPDATE (booked_at, charge_micros, duration_ms, error_code, error_message, lease_until, outcome, state) ON public.collection_calls TO service_role;
+GRANT UPDATE (booked_at, charge_micros, duration_ms, error_code, error_message, lease_until, outcome, overruled_at, state) ON public.collection_calls TO service_role;
 GRANT UPDATE (budget_cap_cents, cap_micros, checkpoint, failure_reason, name, pause_limit, pause_needs_micros, pause_note, pause_reason, phase, resume_at, sampled_at, soft_warned_at, start_requested_at, status) ON public.collection_runs TO service_role;
 GRANT UPDATE (call_id, evidence, listing_counts, seen_at, seller_ids) ON public.collection_sightings TO service_role;
 GRANT UPDATE (display_name, feedback_permille, feedback_score, item_count, last_seen_at, last_seen_run_id, normalized_name, platform_id, times_seen) ON public.sellers TO service_role;
@@ -1702,12 +1879,18 @@ GRANT EXECUTE ON FUNCTION public.member_role(org uuid) TO service_role;
 
 -- Comments
 
+COMMENT ON TABLE public.audit_log IS 'Every act of a person, written in the transaction of the act. Append-only.';
+COMMENT ON COLUMN public.audit_log.target IS 'What was acted on, as kind:id, e.g. run:0192...';
+COMMENT ON COLUMN public.audit_log.before IS 'The fields the act changed, as they were; `after` as they are.';
+COMMENT ON TABLE public.collection_call_resolutions IS 'How suspect calls were settled, when no answer came: by whom, as what, and why. Append-only.';
 COMMENT ON TABLE public.collection_calls IS 'The ledger: one row per request to a provider, durable before it is sent.';
 COMMENT ON COLUMN public.collection_calls.id IS 'Made by us; sent as x-request-id; the idempotency key where a provider takes one.';
 COMMENT ON COLUMN public.collection_calls.hold_micros IS 'The most the request can cost by the price list.';
 COMMENT ON COLUMN public.collection_calls.charge_micros IS 'What it did cost. Above the hold: a breach of the price list.';
 COMMENT ON COLUMN public.collection_calls.request IS 'What was asked: query, window, rung, or category and step.';
 COMMENT ON COLUMN public.collection_calls.lease_until IS 'After this moment, or when its worker is dead, a held call becomes suspect.';
+COMMENT ON COLUMN public.collection_calls.resolved_micros IS 'Of its hold, what a resolution left counted; null when the call was never resolved.';
+COMMENT ON COLUMN public.collection_calls.overruled_at IS 'When an answer came after the resolution and proved a higher charge.';
 COMMENT ON COLUMN public.collection_category_figures.climbed_first IS 'Products that went on from their first query to the second.';
 COMMENT ON COLUMN public.collection_category_figures.capped IS 'The cap kept products from their next query: climbed is too low.';
 COMMENT ON TABLE public.collection_hooks IS 'Where an organisation is told of its runs, and the secret its messages are signed with.';
@@ -1724,6 +1907,7 @@ COMMENT ON COLUMN public.collection_months.month IS 'First day of the month.';
 COMMENT ON COLUMN public.collection_months.cap_micros IS 'collection_settings.month_cap_micros as long as the month lasts; null = no cap.';
 COMMENT ON COLUMN public.collection_months.deleted_micros IS 'Settled, held and suspect money of calls that were deleted with their run: it still counts.';
 COMMENT ON COLUMN public.collection_months.deleted_breach_micros IS 'What providers charged above the hold for calls that were deleted with their run.';
+COMMENT ON COLUMN public.collection_months.contradicted_micros IS 'What answers proved to be charged, up to the hold, for calls a person had settled as less; of deleted runs too.';
 COMMENT ON TABLE public.collection_notifications IS 'What organisations are to be told: one row per event of interest, written with it.';
 COMMENT ON COLUMN public.collection_notifications.facts IS 'The event, and the run with its money, as they stood at that commit.';
 COMMENT ON COLUMN public.collection_notifications.attempts IS 'Raised by every worker that takes it. What came of an attempt counts only while it is the last one.';
@@ -1748,6 +1932,9 @@ COMMENT ON COLUMN public.collection_runs.pause_needs_micros IS 'Of a pause by th
 COMMENT ON COLUMN public.collection_runs.up_to_cap IS 'Meant to collect as far as the cap goes, also below the estimate.';
 COMMENT ON COLUMN public.collection_runs.sample_products IS 'So many products are searched before the others wait for a person; null = no sample.';
 COMMENT ON COLUMN public.collection_runs.sampled_at IS 'When the sample was through and the run paused.';
+COMMENT ON COLUMN public.collection_runs.retry_of_run_id IS 'The ended run whose unanswered products this run takes up.';
+COMMENT ON COLUMN public.collection_runs.retry_root_run_id IS 'The first run of the family of retries. Set by trigger.';
+COMMENT ON COLUMN public.collection_runs.contradicted_micros IS 'What answers proved to be charged, up to the hold, for calls a person had settled as less. Kept by trigger.';
 COMMENT ON COLUMN public.collection_settings.month_cap_micros IS 'The most all runs together may spend in a calendar month (UTC); null = no such cap.';
 COMMENT ON COLUMN public.collection_sightings.listing_counts IS 'Listings of each seller, in the order of seller_ids: counting needs no look into the evidence, which is compressed.';
 COMMENT ON COLUMN public.collection_sightings.evidence IS 'Per seller, in the order of seller_ids: [feedback score, feedback permille, [[listing id, title, price in cents, position], ...]].';

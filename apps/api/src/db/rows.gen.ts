@@ -4,6 +4,54 @@ import type { ColumnType, Generated, GeneratedAlways } from 'kysely'
 /** JSON is read parsed and written as text: the driver would make a PostgreSQL array of a JavaScript one. */
 type Json<Written> = ColumnType<unknown, Written, Written>
 
+/** A row of the table audit_log. */
+export interface AuditLogRow {
+  id: number
+  org_id: string
+  at: Date
+  actor_id: string
+  action: string
+  /** What was acted on, as kind:id, e.g. run:0192... */
+  target: string
+  /** The fields the act changed, as they were; `after` as they are. */
+  before: unknown
+  after: unknown
+  note: string | null
+}
+
+export interface AuditLogTable {
+  id: GeneratedAlways<number>
+  org_id: string
+  at: Generated<Date>
+  actor_id: string
+  action: string
+  target: string
+  before: Json<string | null | undefined>
+  after: Json<string | null | undefined>
+  note: string | null
+}
+
+/** A row of the table collection_call_resolutions. */
+export interface CollectionCallResolutionsRow {
+  call_id: string
+  at: Date
+  how: 'person' | 'report'
+  actor_id: string | null
+  verdict: 'charged' | 'not_charged'
+  amount_micros: number | null
+  note: string
+}
+
+export interface CollectionCallResolutionsTable {
+  call_id: string
+  at: Generated<Date>
+  how: 'person' | 'report'
+  actor_id: string | null
+  verdict: 'charged' | 'not_charged'
+  amount_micros: number | null
+  note: string
+}
+
 /** A row of the table collection_calls. */
 export interface CollectionCallsRow {
   /** Made by us; sent as x-request-id; the idempotency key where a provider takes one. */
@@ -31,6 +79,10 @@ export interface CollectionCallsRow {
   lease_until: Date
   booked_at: Date | null
   duration_ms: number | null
+  /** Of its hold, what a resolution left counted; null when the call was never resolved. */
+  resolved_micros: number | null
+  /** When an answer came after the resolution and proved a higher charge. */
+  overruled_at: Date | null
 }
 
 export interface CollectionCallsTable {
@@ -54,6 +106,8 @@ export interface CollectionCallsTable {
   lease_until: Date
   booked_at: Date | null
   duration_ms: number | null
+  resolved_micros: number | null
+  overruled_at: Date | null
 }
 
 /** A row of the table collection_category_figures. */
@@ -226,6 +280,8 @@ export interface CollectionMonthsRow {
   settled_calls: number
   released_calls: number
   suspect_calls: number
+  /** What answers proved to be charged, up to the hold, for calls a person had settled as less; of deleted runs too. */
+  contradicted_micros: number
 }
 
 export interface CollectionMonthsTable {
@@ -242,6 +298,7 @@ export interface CollectionMonthsTable {
   settled_calls: Generated<number>
   released_calls: Generated<number>
   suspect_calls: Generated<number>
+  contradicted_micros: Generated<number>
 }
 
 /** A row of the table collection_notifications. */
@@ -445,6 +502,12 @@ export interface CollectionRunsRow {
   sample_products: number | null
   /** When the sample was through and the run paused. */
   sampled_at: Date | null
+  /** The ended run whose unanswered products this run takes up. */
+  retry_of_run_id: string | null
+  /** The first run of the family of retries. Set by trigger. */
+  retry_root_run_id: string | null
+  /** What answers proved to be charged, up to the hold, for calls a person had settled as less. Kept by trigger. */
+  contradicted_micros: number
 }
 
 export interface CollectionRunsTable {
@@ -508,6 +571,9 @@ export interface CollectionRunsTable {
   up_to_cap: Generated<boolean>
   sample_products: number | null
   sampled_at: Date | null
+  retry_of_run_id: string | null
+  retry_root_run_id: string | null
+  contradicted_micros: Generated<number>
 }
 
 /** A row of the table collection_settings. */
@@ -835,6 +901,8 @@ export interface GleanerMigrationsTable {
 
 /** All tables and views, for Kysely. */
 export interface Tables {
+  audit_log: AuditLogTable
+  collection_call_resolutions: CollectionCallResolutionsTable
   collection_calls: CollectionCallsTable
   collection_category_figures: CollectionCategoryFiguresTable
   collection_category_products: CollectionCategoryProductsTable

@@ -33,7 +33,7 @@ export type FinishedStep = Readonly<{
  */
 export async function bookListStep(
   tx: Tx,
-  run: Readonly<{ id: string; retryOfRunId: string | null }>,
+  run: Readonly<{ id: string; retryOfRunId?: string | null }>,
   finished: FinishedStep,
 ): Promise<Booked | null> {
   const unbooked = await lockUnbookedCalls(tx, [finished.callId])
@@ -68,7 +68,7 @@ async function bookContradiction(tx: Tx, runId: string, finished: FinishedStep):
 
 async function moveCategory(
   tx: Tx,
-  run: Readonly<{ id: string; retryOfRunId: string | null }>,
+  run: Readonly<{ id: string; retryOfRunId?: string | null }>,
   finished: FinishedStep,
   consequence: Consequence,
 ): Promise<NewEvent[]> {
@@ -81,7 +81,7 @@ async function moveCategory(
     return [{ type: 'category.failed', data: { ...about, code: answer.code, message: answer.message } }]
   }
   const named = answer.products.map(toNewProduct)
-  const wanted = run.retryOfRunId === null ? named : await skipAnswered(tx, run.id, named)
+  const wanted = run.retryOfRunId ? await skipAnswered(tx, run.id, named) : named
   const share = await sampleShare(tx, finished.categoryId, answer.next !== null)
   const added = await addProducts(tx, run.id, holdBack(wanted, share), finished.categoryId)
   const products = answer.products.length

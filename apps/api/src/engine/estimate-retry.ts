@@ -6,7 +6,7 @@ import { type Estimate, type EstimateInput, estimate, PRODUCTS_PER_CATEGORY } fr
 import type { Range } from '../runs/range.ts'
 import type { RetryCategory, RetryProduct } from '../runs/retries.ts'
 import type { ChosenAccounts } from './accounts.ts'
-import { EBAY_SEARCHES_PER_DAY, priced, RUNGS } from './estimate-run.ts'
+import { priced, RUNGS } from './estimate-run.ts'
 
 /**
  * The estimate of a retry: each product for the rungs its ladder has left, each list for the steps it has left. Throws
@@ -21,7 +21,7 @@ export function estimateRetry(
   const pace: EstimateInput['pace'] = {
     concurrency: search.maxInFlight,
     ratePerSecond: search.maxPerSecond,
-    searchesPerDay: search.adapter === 'ebay_browse' && !search.sandbox ? EBAY_SEARCHES_PER_DAY : null,
+    searchesPerDay: search.callsPerDay,
   }
   const parts = [...byRungsLeft(work.products)].map(([rungs, rows]) =>
     estimate({ source: { kind: 'list', rows }, search: { price: searchPrice, rungs }, pace }),

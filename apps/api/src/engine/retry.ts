@@ -25,6 +25,7 @@ import { lockRun, type RunSnapshot, runSnapshot, TERMINAL } from '../runs/snapsh
 import { accountById, type ChosenAccounts } from './accounts.ts'
 import { tell, tellCreated } from './audit-run.ts'
 import type { Actor } from './bootstrap.ts'
+import { checkCapCovers } from './cap-covers.ts'
 import { checkCap } from './create.ts'
 import { estimateRetry } from './estimate-retry.ts'
 
@@ -39,6 +40,8 @@ export type RetryInput = Readonly<{
   reasons?: readonly RetryReason[]
   /** Left out: the organisation's setting, or the most the retry is estimated to cost when that is less. */
   capMicros?: Micros
+  /** Collect as far as the cap goes: without it a cap below the low end of the estimate is refused. */
+  upToCap?: boolean
   name?: string
 }>
 
@@ -77,8 +80,8 @@ export async function planRetry(db: Queryable, input: RetryInput): Promise<Retry
 }
 
 /**
- * Creates the retry as a pending run, linked to its parent, with an event on both. Throws what `planRetry` throws, and
- * `input.cap_invalid`. Two at the same moment: one of them is refused with `run.retry_open`, by the database.
+ * Creates the retry as a pending run, linked to its parent, with an event on both. Throws what `planRetry` throws,
+ * `input.cap_invalid`, and `run.cap_below_estimate`. Two at the same moment: one of them is refused with `run.retry_open`, by the database.
  */
 export async function retryRun(db: Db, input: RetryInput): Promise<Readonly<{ run: RunSnapshot; plan: RetryPlan }>> {
   if (input.capMicros !== undefined) checkCap(input.capMicros)
@@ -102,6 +105,7 @@ async function createRetry(tx: Tx, id: string, input: RetryInput): Promise<Retry
   await lockRun(tx, input.runId)
   const plan = await planRetry(tx, input)
   const { parent, products, categories, counts } = plan
+  checkCapCovers({ ...plan, upToCap: input.upToCap ?? false })
   await insertRun(tx, id, input, plan)
   for (let from = 0; from < products.length; from += PRODUCTS_AT_ONCE) {
     const some = products.slice(from, from + PRODUCTS_AT_ONCE)
@@ -135,8 +139,8 @@ async function insertRun(tx: Tx, id: string, input: RetryInput, plan: RetryPlan)
   await tx.query(
     `insert into collection_runs (id, org_id, name, estimated_cost_cents, budget_cap_cents, cap_micros, category_ids,
        created_by, source, phase, list_account_id, search_account_id, filters, estimate, soft_warning_percent,
-       retry_of_run_id)
-     select $1, org_id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, filters, $13, $14, id
+       retry_of_run_id, up_to_cap)
+     select $1, org_id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, filters, $13, $14, id, $15
      from collection_runs where id = $2`,
     [
       id,
@@ -153,6 +157,7 @@ async function insertRun(tx: Tx, id: string, input: RetryInput, plan: RetryPlan)
       accounts.search.id,
       toJson(estimate),
       settings.softWarningPercent,
+      input.upToCap ?? false,
     ],
   )
 }

@@ -1,6 +1,6 @@
 /**
  * Resolutions: suspect calls settled without an answer, once and for good, by a person's word or a provider's report. The
- * row that says so is what moves the money (migration 049).
+ * row that says so is what moves the money (migration 051).
  */
 import { toJson } from '../base/json.ts'
 import type { Micros } from '../base/money.ts'

@@ -9,6 +9,7 @@ import { newId } from '../base/ids.ts'
 import { connect, type Db, withTxRetry } from '../db/client.ts'
 import { notifyLoop } from '../engine/notify.ts'
 import { probeStopped } from '../engine/probe-accounts.ts'
+import { reconcileAtRest } from '../engine/reconcile.ts'
 import { rescueRuns } from '../engine/rescue.ts'
 import { resumeDue, startWaiting } from '../engine/start.ts'
 import { DEAD_AFTER_MS } from '../ledger/rescue.ts'
@@ -56,6 +57,8 @@ export type Stopped = 'booked' | 'gave_up' | 'left'
 
 const BEATS_BEFORE_DEATH = 6
 const LOOK_MS = 250
+/** Suspect calls are held against the usage reports of accounts at rest. */
+const RECONCILE_MS = 60_000
 const HOUSEKEEPING_MS = 1_000
 const MAX_LANES = 32
 const SLICE_MS = 10_000
@@ -113,6 +116,10 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     every(state, HOUSEKEEPING_MS, () => giveWay(state.lanes)),
     every(state, LOOK_MS, () => fillLanes(state.lanes, turnsEnd)),
     notifyLoop({ db, log }, state.stopping.signal),
+    every(state, RECONCILE_MS, async () => {
+      for (const one of await reconcileAtRest(db, env))
+        log('suspect calls settled by the report of their provider', one)
+    }),
     every(state, HOUSEKEEPING_MS, async () => {
       if (performance.now() - forgotAt < FORGET_EVERY_MS) return
       forgotAt = performance.now()

@@ -19,13 +19,13 @@ let orgId: string
 beforeEach(async () => {
   const [org] = await arena.rows<{ id: string }>(`insert into orgs (name) values ('Org') returning id`)
   orgId = org?.id ?? ''
-  await changeOrgSettings(arena.db, orgId, { maxConcurrentRuns: 1000 })
+  await changeOrgSettings(arena.db, { ...arena.actor, orgId }, { maxConcurrentRuns: 1000 })
 })
 
 const answers = searchWith(() => found(['anna']))
 const makeRun = (input: Parameters<Arena['makeRun']>[0] = {}) => arena.makeRun({ products: 10, ...input, orgId })
 const setCap = (micros: number | null) =>
-  changeOrgSettings(arena.db, orgId, { monthCapMicros: micros === null ? null : toMicros(micros) })
+  changeOrgSettings(arena.db, { ...arena.actor, orgId }, { monthCapMicros: micros === null ? null : toMicros(micros) })
 
 async function pausedByMonth(cap: number): Promise<RunSnapshot> {
   await setCap(cap)

@@ -7,7 +7,6 @@ import { bookListStep } from '../../src/engine/book-list.ts'
 import { changeOrgSettings } from '../../src/engine/change-settings.ts'
 import { type ResolveInput, resolveCalls } from '../../src/engine/resolve-calls.ts'
 import { cancelRun, changeCap, pauseRun } from '../../src/engine/run-acts.ts'
-import { claimCategories } from '../../src/ledger/claim.ts'
 import { listCalls } from '../../src/ledger/list-calls.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
 import {
@@ -25,7 +24,7 @@ import {
   UNKNOWN,
   work,
 } from './arena.ts'
-import { book, claim, finished, lose } from './by-hand.ts'
+import { book, claim, claimListSteps, finished, lose } from './by-hand.ts'
 
 let arena: Arena
 beforeAll(async () => {
@@ -67,8 +66,11 @@ async function suspectRun(count: number, more: Parameters<Arena['makeRun']>[0] =
 }
 
 /** A run of which one call was lost with its worker, its lease over, its answer still on the way. */
-async function zombieRun(cap: number): Promise<Readonly<{ run: RunSnapshot; late: Parameters<typeof finished>[0] }>> {
-  const run = await arena.makeRun({ products: 2, cap })
+async function zombieRun(
+  cap: number,
+  orgId = arena.actor.orgId,
+): Promise<Readonly<{ run: RunSnapshot; late: Parameters<typeof finished>[0] }>> {
+  const run = await arena.makeRun({ products: 2, cap, orgId })
   const worker = await arena.makeWorker()
   const [late] = await claim(arena, run, worker)
   await lose(arena, worker)
@@ -302,6 +304,24 @@ describe('an answer that comes after all', () => {
     await clean(run)
   })
 
+  it('is booked beyond the cap of the month as well', async () => {
+    const orgId = newId()
+    await arena.fresh.db.query(`insert into orgs (id, name) values ($1, 'Monthly')`, [orgId])
+    await changeOrgSettings(arena.db, { ...arena.actor, orgId }, { monthCapMicros: PRICE })
+    const { run, late } = await zombieRun(9 * PRICE, orgId)
+    await resolve(run)
+    const [other] = await claim(arena, run, await arena.makeWorker(), 2)
+    await book(arena, run, finished(other, found(three)))
+    await book(arena, run, finished(late, found(three)))
+    const months = await arena.rows(
+      'select spent_micros as spent, contradicted_micros as contradicted from collection_months where org_id = $1 and spent_micros > 0',
+      [orgId],
+    )
+    expect(months).toEqual([{ spent: 2 * PRICE, contradicted: PRICE }])
+    expect(await claim(arena, run, await arena.makeWorker())).toEqual([])
+    await clean(run)
+  })
+
   it('to a run that has ended is booked as well', async () => {
     const { run, late } = await zombieRun(PRICE)
     await cancelRun(arena.db, run.id)
@@ -321,12 +341,10 @@ describe('an answer that comes after all', () => {
     const wanted = await arena.rows<{ id: string }>('select id from collection_run_categories where run_id = $1', [
       run.id,
     ])
-    const [claimed] = await withTxRetry(arena.db, (tx) =>
-      claimCategories(
-        tx,
-        { runId: run.id, workerId: worker, accountId: arena.list.id, callIds: [newId()], leaseMs: 1_000 },
-        wanted.map(({ id }) => ({ id, priceMicros: LIST_PRICE })),
-      ),
+    const [claimed] = await claimListSteps(
+      arena.db,
+      { runId: run.id, workerId: worker, accountId: arena.list.id, slots: 1 },
+      wanted.map(({ id }) => ({ id, priceMicros: LIST_PRICE })),
     )
     if (!claimed) throw new Error('nothing was claimed')
     await lose(arena, worker)

@@ -172,6 +172,16 @@ describe('a retry of a completed run', () => {
     expect((await plan()).capMicros).toBe(0)
     await changeSettings(arena.db, arena.actor.orgId, { budgetCapCents: 2500 })
     expect((await plan(77_000)).capMicros).toBe(77_000)
+    // A cap that will not do for one query each is refused, before there is a run, unless that is meant.
+    const little = { capMicros: toMicros(PRICE) }
+    await expect(retry(parent, little)).rejects.toMatchObject({ code: 'run.cap_below_estimate' })
+    expect((await retryLinks(arena.db, parent.id)).retries).toEqual([])
+    const { run } = await retry(parent, { ...little, upToCap: true })
+    expect(await work(arena, { run: await startRun(arena.db, run.id), search: all })).toMatchObject({
+      status: 'paused',
+      pauseReason: 'budget',
+      spentMicros: PRICE,
+    })
     await expect(retry(parent, { capMicros: -1 as never })).rejects.toMatchObject({ code: 'input.cap_invalid' })
   })
 })

@@ -160,6 +160,39 @@ describe('verify on a broken ledger', () => {
     expect(await broken(db, { billing: billing() })).toEqual(found)
   })
 
+  it('the bill of calls a person settled: charged is at most that, not charged is nothing', async () => {
+    const call = first('collection_calls', `outcome = 'none'`)
+    const settle = (
+      verdict: string,
+      amount: string,
+    ) => `insert into collection_call_resolutions (call_id, how, actor_id,
+      verdict, amount_micros, note) select id, 'person', gen_random_uuid(), '${verdict}', ${amount}, 'so'
+      from collection_calls where id = ${call}`
+    // Billed at less than a person said: too much is counted, and nothing is hidden.
+    const dearer = (by: number) => [
+      `update collection_calls set charge_micros = charge_micros + ${by}, hold_micros = hold_micros + ${Math.max(by, 0)},
+         resolved_micros = charge_micros + ${by} where id = ${call}`,
+      ITEM_COSTS,
+      `update collection_runs set spent_micros = spent_micros + ${by},
+         actual_cost_cents = ceil((spent_micros + ${by}) / 10000.0)`,
+      `update collection_months set spent_micros = spent_micros + ${by} where spent_micros > 0`,
+    ]
+    await breakWith(settle('charged', '5'), ...dearer(1))
+    expect(await broken(db, { billing: billing() })).toEqual([])
+    await breakWith(...dearer(-2))
+    expect(await broken(db, { billing: billing() })).toEqual(['I2', 'I4'])
+  })
+
+  it('contradicted money without a call', async () => {
+    await breakWith('update collection_runs set contradicted_micros = 1')
+    expect(await broken(db)).toEqual(['I3'])
+    await breakWith('update collection_runs set contradicted_micros = 0')
+    // More than the calls tell is what deleted runs brought; less is wrong.
+    await breakWith(`update collection_calls set resolved_micros = 0, overruled_at = now()
+      where id = ${first('collection_calls', `outcome = 'none'`)}`)
+    expect(await broken(db)).toEqual(['I3'])
+  })
+
   it('a cap below what is spent', async () => {
     const findings = await without('collection_runs_within_cap', async () => {
       await breakWith(

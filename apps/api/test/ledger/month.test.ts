@@ -36,12 +36,12 @@ let orgId: string
 beforeEach(async () => {
   const [org] = await arena.rows<{ id: string }>(`insert into orgs (name) values ('Org') returning id`)
   orgId = org?.id ?? ''
-  await changeOrgSettings(arena.db, orgId, { maxConcurrentRuns: 1000 })
+  await changeOrgSettings(arena.db, { ...arena.actor, orgId }, { maxConcurrentRuns: 1000 })
 })
 
 const makeRun = (input: Parameters<Arena['makeRun']>[0] = {}) => arena.makeRun({ products: 10, ...input, orgId })
 const setCap = (micros: number | null) =>
-  changeOrgSettings(arena.db, orgId, { monthCapMicros: micros === null ? null : toMicros(micros) })
+  changeOrgSettings(arena.db, { ...arena.actor, orgId }, { monthCapMicros: micros === null ? null : toMicros(micros) })
 const month = () => monthOf(arena.db, orgId)
 const months = () =>
   arena.rows<{ month: string }>(

@@ -1,6 +1,9 @@
 /** gleaner calls: the ledger of a run, and settling those of its calls nobody knows the fate of. */
 import { type Command, Option } from 'commander'
 import type { Micros } from '../../base/money.ts'
+import type { Queryable } from '../../db/client.ts'
+import { type Account, accountById, accountByName } from '../../engine/accounts.ts'
+import { type Reconciled, reconcileAccount } from '../../engine/reconcile.ts'
 import { type Resolved, type ResolveInput, resolveCalls } from '../../engine/resolve-calls.ts'
 import { type CallRow, listCalls } from '../../ledger/list-calls.ts'
 import { findRun } from '../../runs/find-run.ts'
@@ -23,6 +26,12 @@ Examples:
   gleaner calls resolve 3 --all --charged --note "on the November invoice"
   gleaner calls resolve 3 --call 0197... --not-charged --note "provider support, case 1234"`
 
+const RECONCILE_ABOUT = `
+A provider's count is never less than what it charged. When it equals what answers have settled, none of the suspect calls was
+charged, and they are released. Anything else proves nothing: the command says by how much the count differs, and you decide.
+The account has to rest: nothing in flight, nothing sent for 15 minutes. Reports of live accounts are told and settle
+nothing, because nobody documents how soon they count. A worker does the same for the sandbox once a minute.`
+
 /** Adds the group. */
 export function addCalls(program: Command): void {
   const group = program
@@ -31,6 +40,7 @@ export function addCalls(program: Command): void {
   group.argument('[ref]', 'number or id of the run, or "last"', 'last').addHelpText('after', ABOUT)
   addList(group)
   addResolve(group)
+  addReconcile(group)
 }
 
 /** Adds `run calls`, which is `calls` under another name. */
@@ -208,4 +218,34 @@ function sayResolved(context: Context, { verdict }: Chosen, resolved: Resolved, 
   }
   if (run.status === 'paused' && run.pauseReason === 'budget' && leftMicros(run) > 0)
     context.say(actLine(context, `gleaner run resume ${run.number}`, 'let it go on'))
+}
+
+function addReconcile(group: Command): void {
+  const command = group
+    .command('reconcile')
+    .description('hold suspect calls against the usage report of their provider')
+    .argument('[ref]', 'number or id of the run, or "last"', 'last')
+    .option('--account <name>', 'every run at this account, instead of the accounts of one run')
+    .addHelpText('after', RECONCILE_ABOUT)
+  addCommand(command, (context, [ref, given]) => {
+    const { account } = given as { account?: string }
+    return withSession(context, async ({ db, actor }) => {
+      const accounts =
+        account === undefined ? await accountsOf(db, actor.orgId, String(ref)) : [await accountByName(db, account)]
+      const options = { actorId: actor.userId, env: context.env }
+      const results: Reconciled[] = []
+      for (const one of accounts) results.push(...(await reconcileAccount(db, one, options)))
+      if (context.json) return context.sayJson(results)
+      if (results.length === 0) context.say('No suspect call to hold against a report.')
+      for (const { account: name, kind, suspect, why } of results) {
+        context.tell(`${name}, ${kind}: ${counted(suspect, 'suspect call')}. ${why}`)
+      }
+    })
+  })
+}
+
+async function accountsOf(db: Queryable, orgId: string, ref: string): Promise<Account[]> {
+  const { listAccountId, searchAccountId } = await findRun(db, orgId, ref)
+  const ids = [...new Set([searchAccountId, listAccountId])].filter((id) => id !== null)
+  return Promise.all(ids.map((id) => accountById(db, id)))
 }

@@ -19,6 +19,7 @@ type RetryOptions = Readonly<{
   only?: string
   all?: boolean
   cap?: string
+  upToCap?: boolean
   name?: string
   estimate?: boolean
   yes?: boolean
@@ -50,6 +51,7 @@ export function addRunRetry(group: Command): void {
     .option('--only <reasons>', `only these, with commas: ${RETRY_REASONS.join(', ')}`)
     .option('--all', 'rejected products too')
     .option('--cap <dollars>', 'the most the new run may spend; left out, the most it is estimated to cost')
+    .option('--up-to-cap', 'start also when the cap will not do for all of it')
     .option('--name <text>', 'what to call it')
     .option('--estimate', 'say what would be taken up and what it will cost, and stop')
     .option('-y, --yes', 'start without asking')
@@ -70,6 +72,7 @@ export function addRunRetry(group: Command): void {
         runId: found.id,
         reasons,
         ...(capMicros === undefined ? {} : { capMicros }),
+        upToCap: options.upToCap === true,
         ...(options.name === undefined ? {} : { name: options.name }),
       }
       return retry(context, session, input, options)

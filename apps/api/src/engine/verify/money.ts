@@ -44,6 +44,8 @@ const MONTHS = `
     coalesce(sum(c.hold_micros) filter (where c.state = 'held'), 0)::bigint as held,
     coalesce(sum(c.hold_micros) filter (where c.state = 'suspect'), 0)::bigint as suspect,
     coalesce(sum(greatest(c.charge_micros - c.hold_micros, 0)) filter (where c.state = 'settled'), 0)::bigint as breach,
+    coalesce(sum(greatest(least(c.charge_micros, c.hold_micros) - c.resolved_micros, 0))
+      filter (where c.state = 'settled'), 0)::bigint as contradicted,
     count(*) filter (where c.state = 'held') as held_calls,
     count(*) filter (where c.state = 'settled') as settled_calls,
     count(*) filter (where c.state = 'released') as released_calls,
@@ -57,7 +59,7 @@ const OF_SCOPE = `($1::uuid[] is null or m.org_id in (select org_id from collect
 const MONTH_CAP: Rule = `
   with calls as (${MONTHS}), used as (
     select m.*, greatest(m.spent_micros + m.held_micros + m.suspect_micros, c.spent + c.held + c.suspect) + m.deleted_micros as micros,
-      least(m.breach_micros, coalesce(c.breach, 0)) + m.deleted_breach_micros as over
+      least(m.breach_micros, coalesce(c.breach, 0)) + m.deleted_breach_micros + m.contradicted_micros as over
     from collection_months m left join calls c on c.org_id = m.org_id and c.month = m.month where ${OF_SCOPE}
   )
   select null::bigint as run, 'spent + held + suspect of a month' as what,
@@ -84,10 +86,13 @@ const MONTH_COUNTERS: Rule = `
   cross join lateral (values
     ('spent_micros', m.spent_micros, c.spent), ('held_micros', m.held_micros, c.held),
     ('suspect_micros', m.suspect_micros, c.suspect), ('breach_micros', m.breach_micros, c.breach),
+    ('contradicted_micros', m.contradicted_micros, c.contradicted),
     ('held_calls', m.held_calls, c.held_calls), ('settled_calls', m.settled_calls, c.settled_calls),
     ('released_calls', m.released_calls, c.released_calls), ('suspect_calls', m.suspect_calls, c.suspect_calls)
   ) v(name, kept, counted)
   where v.kept is distinct from coalesce(v.counted, 0)
+    -- What runs that are deleted brought stays with the month.
+    and not (v.name = 'contradicted_micros' and v.kept > coalesce(v.counted, 0))
   order by 3, 2 limit 20`
 
 /**

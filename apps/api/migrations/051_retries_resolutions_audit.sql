@@ -1,5 +1,5 @@
 -- ============================================================================
--- 049: Retries, resolutions of suspect calls, and the audit log
+-- 051: Retries, resolutions of suspect calls, and the audit log
 -- ============================================================================
 
 -- ============================================================================
@@ -70,6 +70,17 @@ ALTER TABLE collection_runs DROP CONSTRAINT collection_runs_within_cap;
 ALTER TABLE collection_runs ADD CONSTRAINT collection_runs_within_cap
   CHECK (spent_micros + held_micros + suspect_micros <= cap_micros + breach_micros + contradicted_micros);
 
+-- The month the call counts to, too. What its runs brought stays with the month when they are deleted: so this never falls.
+ALTER TABLE collection_months
+  ADD COLUMN contradicted_micros bigint NOT NULL DEFAULT 0
+    CONSTRAINT collection_months_contradicted_range CHECK (contradicted_micros >= 0),
+  DROP CONSTRAINT collection_months_within_cap,
+  ADD CONSTRAINT collection_months_within_cap CHECK (
+    spent_micros + held_micros + suspect_micros + deleted_micros
+      <= cap_micros + breach_micros + deleted_breach_micros + contradicted_micros);
+
+COMMENT ON COLUMN collection_months.contradicted_micros IS 'What answers proved to be charged, up to the hold, for calls a person had settled as less; of deleted runs too.';
+
 ALTER TABLE collection_calls
   ADD COLUMN resolved_micros bigint,
   ADD COLUMN overruled_at timestamptz,
@@ -104,12 +115,14 @@ CREATE FUNCTION gleaner_call_overruled() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   more bigint := NEW.charge_micros - coalesce(OLD.charge_micros, 0);
+  uncounted bigint := greatest(least(NEW.charge_micros, NEW.hold_micros) - NEW.resolved_micros, 0);
+  org uuid;
 BEGIN
   UPDATE collection_items SET cost_micros = cost_micros + more, cost_cents = ceil((cost_micros + more) / 10000.0)
     WHERE id = NEW.item_id;
-  UPDATE collection_runs
-    SET contradicted_micros = contradicted_micros + greatest(least(NEW.charge_micros, NEW.hold_micros) - NEW.resolved_micros, 0)
-    WHERE id = NEW.run_id;
+  UPDATE collection_runs SET contradicted_micros = contradicted_micros + uncounted WHERE id = NEW.run_id RETURNING org_id INTO org;
+  UPDATE collection_months SET contradicted_micros = contradicted_micros + uncounted
+    WHERE org_id = org AND month = date_trunc('month', NEW.held_at AT TIME ZONE 'UTC')::date;
   RETURN NULL;
 END
 $$;
