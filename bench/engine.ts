@@ -20,7 +20,7 @@ const args = readArgs(
     'peer-products': { default: 5_000, help: 'products of each peer and of the floor by one in a round' },
     'tune-products': { default: 1_500, help: 'products for trying a setting of a peer' },
     rounds: { default: 3, help: 'rounds; the order of the sides turns from round to round' },
-    sides: { default: 'engine,graphile-worker,pg-boss,DBOS', help: 'sides beside the floors' },
+    peers: { default: 'graphile-worker,pg-boss,DBOS', help: 'peers beside the engine and the floors' },
     'in-flight': { default: 800, help: 'calls the engine may have in flight' },
   },
 )
@@ -47,10 +47,10 @@ await onStage(async (stage) => {
 })
 
 async function sides(stage: Stage): Promise<Entry[]> {
-  const wanted = args.sides.split(',')
+  const wanted = args.peers.split(',')
   const entries: Entry[] = []
   const tried: (string | number)[][] = []
-  for (const side of [engine, graphile, pgBoss, dbos].filter(({ name }) => wanted.includes(name))) {
+  for (const side of [engine, graphile, pgBoss, dbos].filter((side) => side === engine || wanted.includes(side.name))) {
     const isOurs = side === engine
     const setting = isOurs ? { processes: 1, inFlight: args['in-flight'] } : await best(stage, side, tried)
     const products = isOurs ? args.products : args['peer-products']

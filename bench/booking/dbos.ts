@@ -15,6 +15,7 @@ const SETTINGS: readonly Setting[] = [
   { processes: 1, workerConcurrency: 100, pollingMs: 50, connections: 10 },
   { processes: 1, workerConcurrency: 100, pollingMs: 20, connections: 8 },
   { processes: 1, workerConcurrency: 300, pollingMs: 100, connections: 10 },
+  { processes: 1, workerConcurrency: 100, pollingMs: 50, connections: 4 },
   { processes: 1, workerConcurrency: 30, pollingMs: 20, connections: 8 },
   { processes: 2, workerConcurrency: 50, pollingMs: 50, connections: 5 },
 ]

@@ -16,6 +16,7 @@ const SETTINGS: readonly Setting[] = [
   { processes: 1, concurrentJobs: 24, localQueue: 500, completeDelayMs: 0 },
   { processes: 1, concurrentJobs: 8, localQueue: 500, completeDelayMs: 0 },
   { processes: 1, concurrentJobs: 4, localQueue: 500, completeDelayMs: 0 },
+  { processes: 1, concurrentJobs: 2, localQueue: 500, completeDelayMs: 0 },
   { processes: 1, concurrentJobs: 8, localQueue: 500, completeDelayMs: 250 },
   { processes: 1, concurrentJobs: 8, localQueue: -1, completeDelayMs: -1 },
   { processes: 2, concurrentJobs: 4, localQueue: 250, completeDelayMs: 0 },

@@ -23,7 +23,8 @@ export async function openDesk(job: Job, connections: number): Promise<Desk> {
   const db = await connect(job.url, { name: 'gleaner bench', role: 'service_role', max: connections })
   const known = makeKnownSellers()
   const adapter = instantAdapter(PRICE)
-  const work = async (itemId: string): Promise<void> => {
+  const places = makePlaces(connections)
+  const one = async (itemId: string): Promise<void> => {
     const item = await hold(db, job, itemId)
     const query = item.data.ladder[0]
     if (!query) throw new Error(`the product ${itemId} has no query`)
@@ -34,7 +35,28 @@ export async function openDesk(job: Job, connections: number): Promise<Desk> {
     const booked = await withTxRetry(db, (tx) => bookSearches(tx, run, [finished], { mayClimb: true, known }))
     known.remember(booked.recorded)
   }
+  const work = async (itemId: string): Promise<void> => {
+    await places.take()
+    await one(itemId).finally(places.leave)
+  }
   return { work, close: () => db.close() }
+}
+
+/** A place at a time for each connection. The pool itself gives up on who waits too long, as the jobs of a large batch would. */
+function makePlaces(count: number): Readonly<{ take: () => Promise<void>; leave: () => void }> {
+  const waiting: (() => void)[] = []
+  let free = count
+  return {
+    take: async () => {
+      if (free > 0) free -= 1
+      else await new Promise<void>((resolve) => waiting.push(resolve))
+    },
+    leave: () => {
+      const next = waiting.shift()
+      if (next) next()
+      else free += 1
+    },
+  }
 }
 
 /** One statement, one transaction: the item is taken, its call written, and the money held by the run's guarded row. */

@@ -13,6 +13,7 @@ const SETTINGS: readonly Setting[] = [
   { processes: 1, localConcurrency: 2, batchSize: 50, connections: 8 },
   { processes: 1, localConcurrency: 2, batchSize: 200, connections: 8 },
   { processes: 1, localConcurrency: 2, batchSize: 50, connections: 4 },
+  { processes: 1, localConcurrency: 2, batchSize: 50, connections: 2 },
   { processes: 1, localConcurrency: 8, batchSize: 10, connections: 8 },
   { processes: 1, localConcurrency: 2, batchSize: 50, connections: 24 },
   { processes: 2, localConcurrency: 2, batchSize: 50, connections: 4 },
