@@ -43,10 +43,6 @@ CREATE TABLE provider_governors (
   day_ends_at timestamptz NOT NULL DEFAULT 'epoch',
   day_calls integer NOT NULL DEFAULT 0 CONSTRAINT provider_governors_day_calls_range CHECK (day_calls >= 0),
   quota_until timestamptz NOT NULL DEFAULT 'epoch',
-  -- Tokens the provider counts in (Keepa).
-  tokens_left real,
-  tokens_per_minute real,
-  tokens_at timestamptz,
   -- Breaker.
   health text NOT NULL DEFAULT 'healthy'
     CONSTRAINT provider_governors_health_known CHECK (health IN ('healthy', 'testing', 'stopped')),

@@ -731,9 +731,6 @@ export interface ProviderGovernorsRow {
   /** Calls claimed in the quota day that ends at day_ends_at. */
   day_calls: number
   quota_until: Date
-  tokens_left: number | null
-  tokens_per_minute: number | null
-  tokens_at: Date | null
   /** healthy; stopped: nothing is sent until a probe succeeds; testing: one call at a time. */
   health: 'healthy' | 'testing' | 'stopped'
   /** What became of the last 40 calls, oldest first: + usable, o refused or unreadable, x no answer, - told to wait. */
@@ -760,9 +757,6 @@ export interface ProviderGovernorsTable {
   day_ends_at: Generated<Date>
   day_calls: Generated<number>
   quota_until: Generated<Date>
-  tokens_left: number | null
-  tokens_per_minute: number | null
-  tokens_at: Date | null
   health: Generated<'healthy' | 'testing' | 'stopped'>
   recent: Generated<string>
   stops_in_row: Generated<number>

@@ -2,11 +2,11 @@
 import { type Db, withTxRetry } from '../db/client.ts'
 import type { Sign } from '../governor/next-state.ts'
 import { noteSigns } from '../governor/store.ts'
-import { type Charge, type Failure, type FailureKind, GIVEN_UP } from '../providers/types.ts'
+import { type Failure, type FailureKind, GIVEN_UP } from '../providers/types.ts'
 
 export type Observer = Readonly<{
   /** Notes an answer. Trouble is told at once, the rest within a tenth of a second. */
-  note: (answer: Readonly<{ ok: true; charge: Charge }> | Failure, durationMs: number) => void
+  note: (answer: Readonly<{ ok: true; restMs?: number }> | Failure, durationMs: number) => void
   /** Resolves when all that was noted has been told, or could not be. */
   flush: () => Promise<void>
 }>
@@ -71,8 +71,9 @@ export function makeObserver(
   }
 }
 
-function toSign(answer: Readonly<{ ok: true }> | Failure, durationMs: number): Sign {
-  if (answer.ok) return { kind: 'usable', durationMs }
+function toSign(answer: Readonly<{ ok: true; restMs?: number }> | Failure, durationMs: number): Sign {
+  if (answer.ok)
+    return { kind: 'usable', durationMs, ...(answer.restMs === undefined ? {} : { restMs: answer.restMs }) }
   return {
     kind: SIGNS[answer.kind],
     durationMs,

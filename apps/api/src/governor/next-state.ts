@@ -15,6 +15,8 @@ export type Sign = Readonly<{
   kind: 'usable' | 'unusable' | 'missed' | 'throttled' | 'quota'
   durationMs: number
   retryAfterMs?: number
+  /** Of a usable answer: the account has nothing left to spend for so long. */
+  restMs?: number
   /** When a used-up quota begins anew, as the provider said. */
   resetAt?: Date
   /** Of a trouble: what was said, one sentence. */
@@ -76,7 +78,7 @@ function afterSign(before: GovernorState, sign: Sign, nowMs: number, random: num
   const state = remembered(before, sign, nowMs)
   switch (sign.kind) {
     case 'usable':
-      return tested(grown({ ...state, throttlesInRow: 0 }, sign.durationMs, nowMs))
+      return spent(tested(grown({ ...state, throttlesInRow: 0 }, sign.durationMs, nowMs)), sign, nowMs)
     case 'unusable':
       return stoppedIfNeeded(state, nowMs, random)
     case 'missed':
@@ -130,8 +132,20 @@ function rested(before: GovernorState, sign: Sign, nowMs: number, random: number
   return { ...cut(before, nowMs), throttlesInRow, restUntilMs }
 }
 
+/** An account whose tokens are used up rests until there are some; for long, that is a quota used up. */
+function spent(state: GovernorState, { restMs }: Sign, nowMs: number): GovernorState {
+  if (restMs === undefined) return state
+  if (restMs <= QUOTA_LEAST_MS) return { ...state, restUntilMs: Math.max(state.restUntilMs, nowMs + restMs) }
+  const trouble = 'Its tokens are used up for now.'
+  return { ...state, quotaUntilMs: Math.max(state.quotaUntilMs, nowMs + restMs), trouble, troubleAtMs: nowMs }
+}
+
 function withQuota(state: GovernorState, sign: Sign, nowMs: number): GovernorState {
   const told = sign.resetAt?.getTime() ?? nowMs + (sign.retryAfterMs ?? QUOTA_UNTOLD_MS)
+  if (sign.retryAfterMs !== undefined && sign.retryAfterMs <= QUOTA_LEAST_MS) {
+    const restUntilMs = Math.max(state.restUntilMs, nowMs + sign.retryAfterMs)
+    return { ...state, restUntilMs, trouble: sign.note ?? state.trouble, troubleAtMs: nowMs }
+  }
   // A reset that lies in the past, or at once, is a clock that differs: asking again each second would only burn calls.
   const quotaUntilMs = Math.max(state.quotaUntilMs, nowMs + QUOTA_LEAST_MS, told)
   return { ...state, quotaUntilMs, trouble: sign.note ?? state.trouble, troubleAtMs: nowMs }

@@ -45,7 +45,8 @@ export function keepaList(account: ProviderAccount): ListAdapter {
       const query = step.kind === 'asins' ? listQuery(category) : productQuery(step.asins)
       const answer = await ask(account, query, price, context)
       if (!answer.ok) return answer
-      return step.kind === 'asins' ? readList(answer) : readDetails(answer, step)
+      const read = step.kind === 'asins' ? readList(answer) : readDetails(answer, step)
+      return read.ok && answer.restMs !== null ? { ...read, restMs: answer.restMs } : read
     },
   }
 }
@@ -63,7 +64,15 @@ function productQuery(asins: readonly string[]): string {
   return `/product?${new URLSearchParams({ domain: '1', asin: asins.join(','), stats: '1', history: '0' })}`
 }
 
-type Envelope = Readonly<{ ok: true; charge: Charge; tokens: number; tokensLeft: number | null; body: unknown }>
+type Envelope = Readonly<{
+  ok: true
+  charge: Charge
+  tokens: number
+  tokensLeft: number | null
+  /** Until the balance is above zero again, ms; null while it is. Keepa answers the call that takes it below. */
+  restMs: number | null
+  body: unknown
+}>
 
 async function ask(
   account: ProviderAccount,
@@ -103,8 +112,12 @@ export function readEnvelope(
   }
   const envelope = parsed.data
   const charge = keepaCharge(envelope.tokensConsumed, price, headers)
-  if (status === 200 && !envelope.error)
-    return { ok: true, charge, tokens: envelope.tokensConsumed, tokensLeft: envelope.tokensLeft ?? null, body }
+  if (status === 200 && !envelope.error) {
+    const tokensLeft = envelope.tokensLeft ?? null
+    const isEmpty = tokensLeft !== null && tokensLeft <= 0 && Boolean(envelope.refillRate)
+    const restMs = isEmpty ? tokenWait(envelope, headers).retryAfterMs : null
+    return { ok: true, charge, tokens: envelope.tokensConsumed, tokensLeft, restMs, body }
+  }
 
   const { type, message } = envelope.error ?? {}
   const told = scrub(message || type || '', account.credentials)

@@ -114,6 +114,8 @@ export type ListAnswer =
       products: readonly ListedProduct[]
       /** The step to do next, or null when the category is done. */
       next: ListStep | null
+      /** The account has nothing left to spend for so long, ms, as the answer says (tokens); left out when it has. */
+      restMs?: number
       /** Rows that were left out, with the reason: no ASIN, not a physical product, twice in the list. */
       left: readonly Readonly<{ asin: string | null; reason: string }>[]
     }>

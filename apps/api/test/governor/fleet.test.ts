@@ -99,6 +99,23 @@ it('keeps one limit of calls in flight over four workers', async () => {
   expect((await reaches(run, 'completed')).suspectCalls).toBe(0)
 }, 60_000)
 
+it('holds no call after the commit of a pause; how soon it is silent is measured by bench/pause.ts', async () => {
+  await allow('max_per_second = 60')
+  const run = await market.startOn({ products: 250, cap: CAP })
+  await fleet(3)
+  await until(fresh.db, 'select from collection_runs where id = $1 and settled_calls > 30', [run.id])
+  await pauseRun(fresh.db, run.id, { reason: 'operator' })
+  const { rows } = await fresh.db.query<{ at: string }>('select clock_timestamp()::text as at')
+  await until(fresh.db, 'select from collection_runs where id = $1 and held_calls = 0', [run.id])
+  await until(fresh.db, `select where clock_timestamp() > $1::timestamptz + interval '1 second'`, [rows[0]?.at])
+  const later = await fresh.db.query('select from collection_calls where run_id = $1 and held_at > $2::timestamptz', [
+    run.id,
+    rows[0]?.at,
+  ])
+  expect(later.rowCount).toBe(0)
+  expect((await runSnapshot(fresh.db, run.id))?.status).toBe('paused')
+}, 60_000)
+
 it('goes on for days by itself when the quota of a day is not enough', async () => {
   await allow('calls_per_day = 20')
   const run = await market.startOn({ products: 45, cap: CAP })

@@ -95,6 +95,17 @@ describe('a quota', () => {
   })
 })
 
+describe('tokens', () => {
+  it('that are used up are waited for: a moment as a rest, longer as a quota', () => {
+    const rested = after([{ ...usable, restMs: 12_000 }])
+    expect(rested).toMatchObject({ restUntilMs: NOW + 12_000, quotaUntilMs: 0 })
+    expect(after([{ ...usable, restMs: 600_000 }])).toMatchObject({ restUntilMs: 0, quotaUntilMs: NOW + 600_000 })
+    const refused = after([{ kind: 'quota', durationMs: 1, retryAfterMs: 12_000, resetAt: new Date(NOW + 12_000) }])
+    expect(refused).toMatchObject({ restUntilMs: NOW + 12_000, quotaUntilMs: 0 })
+    expect(refused.windowCalls).toBe(FIRST_WINDOW)
+  })
+})
+
 describe('the breaker', () => {
   it('stops after ten calls in a row without an answer, not after nine', () => {
     expect(after(times(9, missed)).health).toBe('healthy')

@@ -210,6 +210,11 @@ const keepaError = (type: string, fields: Outcome = {}, tokens = 0) =>
 
 const keepaSpecial = [
   {
+    name: 'tokens used up by this very call',
+    wire: ok(keepaBody({ asinList: [asin(1)], products: [], ...broke }, 50)),
+    expected: { ok: true, restMs: 131_944 },
+  },
+  {
     name: 'tokens used up',
     wire: error(429, keepaError('NOT_ENOUGH_TOKEN', broke)),
     // 11.944 s to the next refill of 20; the third one lifts a balance of -45 above zero.
