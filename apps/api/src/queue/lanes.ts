@@ -1,10 +1,8 @@
 /** Lanes as the fleet sees them: who works on which run, which run is next, and who waits. */
 import type { Queryable, Tx } from '../db/client.ts'
 
-/** Lanes that count: open, of a worker that is alive. $1 is how long a worker may be silent, ms. */
-const LIVE = `
-  select l.run_id, l.worker_id from collection_lanes l join collection_workers w on w.id = l.worker_id
-  where l.closed_at is null and w.stopped_at is null and w.heartbeat_at >= now() - $1 * interval '1 ms'`
+/** True for a lane `l` of a worker `w` that counts: open, and the worker alive. $1 is how long it may be silent, ms. */
+const IS_LIVE = `l.closed_at is null and w.stopped_at is null and w.heartbeat_at >= now() - $1 * interval '1 ms'`
 
 export type Asking = Readonly<{
   workerId: string
@@ -31,13 +29,14 @@ export type Choice = Readonly<{
 export async function chooseRun(tx: Tx, orgId: string | null, asking: Asking): Promise<Choice> {
   const { rows } = await tx.query<Choice>(
     `
-    with live as (${LIVE}), runs as (
-      select r.id, r.org_id, r.number, r.pending_items + r.open_categories as claimable,
-        (select count(*)::int from live where live.run_id = r.id) as lanes,
-        (select max(coalesce(l.closed_at, now())) from collection_lanes l where l.run_id = r.id) as served_at
-      from collection_runs r where r.status = 'running' and ($2::uuid is null or r.org_id = $2)
+    with served as (
+      select l.run_id, max(coalesce(l.closed_at, now())) as served_at, count(*) filter (where ${IS_LIVE})::int as lanes
+      from collection_lanes l join collection_workers w on w.id = l.worker_id group by l.run_id
     ), counted as (
-      select runs.*, sum(lanes) over (partition by org_id)::int as org_lanes from runs
+      select r.id, r.org_id, r.number, r.pending_items + r.open_categories as claimable, s.served_at,
+        coalesce(s.lanes, 0) as lanes, (sum(coalesce(s.lanes, 0)) over (partition by r.org_id))::int as org_lanes
+      from collection_runs r left join served s on s.run_id = r.id
+      where r.status = 'running' and ($2::uuid is null or r.org_id = $2)
     ), next as (
       select * from counted where id <> all ($3::uuid[]) and (lanes = 0 or claimable > 0)
       order by org_lanes, lanes, served_at nulls first, number limit 1
@@ -73,7 +72,9 @@ export type OrgLanes = Readonly<{ orgId: string; lanes: number; waiting: number 
 export async function lanesByOrg(db: Queryable, deadAfterMs: number): Promise<OrgLanes[]> {
   const { rows } = await db.query<OrgLanes>(
     `
-    with live as (${LIVE})
+    with live as (
+      select l.run_id, l.worker_id from collection_lanes l join collection_workers w on w.id = l.worker_id where ${IS_LIVE}
+    )
     select r.org_id as "orgId", (count(live.worker_id))::int as lanes,
       (count(*) filter (where live.worker_id is null))::int as waiting
     from collection_runs r left join live on live.run_id = r.id
