@@ -4,6 +4,7 @@ import { AppError } from '../base/errors.ts'
 import { formatDollars, type Micros } from '../base/money.ts'
 import { listAccounts } from '../engine/accounts.ts'
 import { type CreateInput, checkCap, planRun, type RunPlan, sampleFor } from '../engine/create.ts'
+import { leftOfMonth, type Month, monthOf } from '../ledger/month.ts'
 import type { FilterSettings } from '../matching/filters.ts'
 import { loadCategories } from '../runs/categories.ts'
 import { collectable } from '../runs/estimate.ts'
@@ -12,7 +13,8 @@ import { type ProductList, readProductList } from '../runs/product-list.ts'
 import { chooseRunAccounts, meansSandbox } from './choose-accounts.ts'
 import { badInput, type Context, type Session, withSession } from './context.ts'
 import { capWords, categoryTable, doubleWords, estimateWords, figureLines } from './estimate-words.ts'
-import { counted, moneyUp, readDollars, readWhole } from './format.ts'
+import { monthJson } from './facts.ts'
+import { counted, moneyDown, moneyUp, readDollars, readWhole } from './format.ts'
 import type { NewRun } from './new-run.ts'
 import { listNotes, readColumns } from './product-file.ts'
 import { openSandbox } from './sandbox-for-run.ts'
@@ -36,7 +38,7 @@ export type PlanOptions = Readonly<{
 }>
 
 /** A run as it would be: what to create it from, its plan, and the product list it comes from. */
-export type Plan = RunPlan & Readonly<{ wanted: NewRun; list: ProductList | null }>
+export type Plan = RunPlan & Readonly<{ wanted: NewRun; list: ProductList | null; month: Month }>
 
 /** The options that say what is collected, where, and for how much at most. */
 export function addPlanOptions(command: Command): Command {
@@ -85,7 +87,8 @@ export async function withPlan(
         ...(capMicros === undefined ? {} : { capMicros }),
       }
       const plan = await planRun(session.db, { actor: session.actor, ...wanted })
-      return await work(session, { ...plan, wanted, list })
+      const month = await monthOf(session.db, session.actor.orgId)
+      return await work(session, { ...plan, wanted, list, month })
     } finally {
       sandbox?.leave()
     }
@@ -130,7 +133,7 @@ function readFilters(options: PlanOptions): Partial<FilterSettings> {
 
 /** Says what would be collected, from where, the estimate with its source, and what the cap means for it. */
 export function sayPlan(context: Context, plan: Plan, more: Readonly<{ categories: boolean }>): void {
-  const { list, wanted, estimate, capMicros } = plan
+  const { list, wanted, estimate, capMicros, month } = plan
   const { collect, accounts } = wanted
   if (list) for (const line of listNotes(list, context.paint)) context.note(line)
   if (context.json || context.quiet) return
@@ -150,6 +153,11 @@ export function sayPlan(context: Context, plan: Plan, more: Readonly<{ categorie
   say(`${label('Cap')}${moneyUp(capMicros)}`)
   const partly = partlyWords(plan)
   if (partly) say(`${label('')}${paint.warn(partly)}`)
+  const monthLeft = leftOfMonth(month)
+  if (monthLeft !== null && month.capMicros !== null) {
+    const words = `${moneyDown(monthLeft)} left of ${moneyUp(month.capMicros)}`
+    say(`${label('Month')}${monthLeft < capMicros ? paint.warn(words) : words}`)
+  }
   for (const { name } of soft) {
     say(`${label('')}${paint.warn(`${name} holds no physical goods: hardly anybody will be found.`)}`)
   }
@@ -167,7 +175,7 @@ export function sampleWords({ wanted }: Plan): string {
 }
 
 /** The plan for --json: the estimate, the cap, and what it covers. */
-export function planJson({ capMicros, estimate, upToCap, wanted }: Plan): Record<string, unknown> {
+export function planJson({ capMicros, estimate, upToCap, wanted, month }: Plan): Record<string, unknown> {
   const covers = capMicros >= estimate.cost.low
   return {
     estimate,
@@ -177,5 +185,6 @@ export function planJson({ capMicros, estimate, upToCap, wanted }: Plan): Record
     collectableProducts: collectable(capMicros, estimate),
     sampleAtMostMicros: sampleFor(wanted).worstMicros,
     sandbox: wanted.accounts.search.sandbox,
+    month: monthJson(month),
   }
 }

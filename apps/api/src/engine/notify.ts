@@ -39,7 +39,8 @@ const LOOK_MS = 1_000
 /** Sends what is due until `signal` is aborted; then what is in flight is given back. Resolves when all is booked. */
 export async function notifyLoop(options: NotifyOptions, signal: AbortSignal): Promise<void> {
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS
-  const agent = new Agent({ connect: { timeout: timeoutMs }, headersTimeout: timeoutMs, bodyTimeout: timeoutMs })
+  // One limit for the whole attempt stands in `post`; the client's own would hide it.
+  const agent = new Agent({ connect: { timeout: timeoutMs }, headersTimeout: 0, bodyTimeout: 0 })
   const wake = makeWake()
   const onAbort = (): void => wake.notify()
   signal.addEventListener('abort', onAbort, { once: true })

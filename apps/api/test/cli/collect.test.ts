@@ -194,6 +194,26 @@ describe('a sample first', () => {
   })
 })
 
+describe('the month cap', () => {
+  it('stops a run, says when it starts anew, and lets it go on when it is raised', async () => {
+    const { month } = await place.json<{ month: { spentMicros: number } }>(['settings'])
+    const cap = month.spentMicros + 20_000
+    await place.run('settings', 'set', `month-cap=${cap / 1_000_000}`)
+    const stopped = await place.run('collect', 'toys-and-games', '--cap', '5')
+    expect(stopped.status).toBe(7)
+    expect(stopped.out).toMatch(/Month {5}\$0\.02 left of \$\d+\.\d\d/)
+    expect(stopped.out).toMatch(/The month cap of \$\S+ leaves less than one call\. It starts anew on 1 [A-Z][a-z]+\./)
+    expect(stopped.out).toContain('Paused, month cap reached'.toLowerCase())
+    expect(stopped.out).toMatch(/month: \$0\.\d+ left/)
+    await place.run('settings', 'set', 'month-cap=off')
+    // By itself: a worker is up.
+    let run: Run
+    do run = await place.json<Run>(['run', 'show', 'last'])
+    while (run.status === 'paused' || run.status === 'running')
+    expect(run).toMatchObject({ status: 'completed', pauseReason: null })
+  })
+})
+
 describe('stopping and going on', () => {
   it('Ctrl-C pauses the run and books what is in flight; resume finishes it', async () => {
     await sandbox(origin, 'latency', { ms: 700, jitterMs: 300 })
