@@ -4,6 +4,7 @@ import type { Queryable } from '../db/client.ts'
 import { type Account, listAccounts, PRICE_KINDS } from '../engine/accounts.ts'
 import { leftOfMonth, type Month } from '../ledger/month.ts'
 import { openRetry } from '../runs/retries.ts'
+import type { Range } from '../runs/range.ts'
 import { readSettings } from '../runs/settings.ts'
 import { type RunSnapshot, TERMINAL } from '../runs/snapshot.ts'
 import { runDecimals } from './format.ts'
@@ -27,6 +28,7 @@ export async function factsOf(db: Queryable, run: RunSnapshot): Promise<RunFacts
     sandbox: search?.sandbox ?? false,
     callPrice: run.pendingItems > 0 || listPrice === null ? searchPrice : listPrice,
     pausedBy,
+    estimate: await estimatedCost(db, run.id),
   }
   if (TERMINAL.has(run.status)) {
     const open = await openRetry(db, run.id)
@@ -39,6 +41,14 @@ export async function factsOf(db: Queryable, run: RunSnapshot): Promise<RunFacts
 
 function priceOf(account: Account, kind = PRICE_KINDS[account.adapter][0]): Micros | null {
   return (kind && account.prices[kind]) ?? null
+}
+
+async function estimatedCost(db: Queryable, runId: string): Promise<Range<Micros> | null> {
+  const { rows } = await db.query<{ cost: Range<Micros> | null }>(
+    `select estimate -> 'cost' as cost from collection_runs where id = $1`,
+    [runId],
+  )
+  return rows[0]?.cost ?? null
 }
 
 /** Who paused the run last: the person's address, or "The operator" for the one every installation begins with. */

@@ -2,12 +2,14 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ROOT_DIR } from '../base/config.ts'
+import type { Micros } from '../base/money.ts'
 import type { Db } from '../db/client.ts'
 import { pauseRun } from '../engine/run-acts.ts'
 import { listRuns } from '../runs/find-run.ts'
 import { leftMicros, type RunSnapshot } from '../runs/snapshot.ts'
 import { STOP_TIMEOUT_MS, startWorker, type Worker } from '../worker/worker.ts'
 import type { Context, Session } from './context.ts'
+import { againstEstimate } from './estimate-words.ts'
 import { count, counted, exactMoney, moneyUp, perNewSeller } from './format.ts'
 import { listenForInterrupt } from './interrupt.ts'
 import { EXIT } from './print-error.ts'
@@ -104,8 +106,14 @@ function summary({ run, facts }: View): string {
   return (
     `Completed in ${tookWords(run)}: ${counted(run.sellerItems, 'seller')}, ${newWords(run)}, ` +
     `for ${exactMoney(run.spentMicros, facts.decimals)}${facts.sandbox ? ' of play money' : ''}${each}. ` +
-    `${left} of the cap of ${moneyUp(run.capMicros)} is unspent.${open}`
+    `${left} of the cap of ${moneyUp(run.capMicros)} is unspent${estimated(run, facts)}.${open}`
   )
+}
+
+/** ", inside the estimate" or by how much it was missed. */
+function estimated(run: RunSnapshot, { estimate }: View['facts']): string {
+  if (!estimate || estimate.high === 0) return ''
+  return `; the cost is ${againstEstimate((run.spentMicros + run.suspectMicros) as Micros, estimate)}`
 }
 
 function newWords({ newSellers, sellerItems }: RunSnapshot): string {

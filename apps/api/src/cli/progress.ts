@@ -3,10 +3,22 @@
  * line at a time, a second or more apart.
  */
 import type { Micros } from '../base/money.ts'
+import type { Range } from '../runs/range.ts'
 import { leftMicros, type RunSnapshot, TERMINAL } from '../runs/snapshot.ts'
 import { budgetBar, MONTH_POST, SWATCH } from './budget-bar.ts'
 import type { Context } from './context.ts'
-import { clock, comingMoment, count, counted, duration, exactMoney, percent, perNewSeller, rate } from './format.ts'
+import {
+  clock,
+  comingMoment,
+  count,
+  counted,
+  duration,
+  exactMoney,
+  moneyUp,
+  percent,
+  perNewSeller,
+  rate,
+} from './format.ts'
 import type { Pace } from './pace.ts'
 import { cutTo, type Paint, widthOf } from './paint.ts'
 import { type RunFacts, stateBadge, stateWords, unanswered } from './words.ts'
@@ -19,6 +31,8 @@ export type View = Readonly<{
   workers: number
   /** What the organisation's month cap leaves, micro-dollars; null without one. */
   monthLeft: Micros | null
+  /** What the run is heading for; null before 5 % of the work and when nothing is left to do. */
+  forecast: Range<Micros> | null
 }>
 
 export type Display = Readonly<{
@@ -106,6 +120,8 @@ export function blockOf(view: View, columns: number, paint: Paint): string[] {
   lines.push(`${MARGIN}${label('Budget')}${bar}${paint.dim('┃')}`)
   lines.push(`${MARGIN}${label('')}${figures(run, facts, paint)}`)
   if (month !== null) lines.push(`${MARGIN}${label('')}${paint.warn(MONTH_POST)} ${monthWords(month, facts)}`)
+  const heading = headingWords(view)
+  if (heading) lines.push(`${MARGIN}${label('')}${paint.dim(heading)}`)
   lines.push(`${MARGIN}${label('Searched')}${searched(view)}${ending(pace, nowMs, paint)}`)
   lines.push(`${MARGIN}${label('Sellers')}${sellers(run, paint)}`)
   lines.push(`${MARGIN}${label('Outcomes')}${outcomes(run, paint)}`)
@@ -120,6 +136,20 @@ function nearerMonth({ run, monthLeft }: View): Micros | null {
 
 function monthWords(left: Micros, { decimals }: RunFacts): string {
   return `month: ${exactMoney(left, decimals)} left`
+}
+
+/** The estimate as it was at the start, and from 5 % of the work on what the run is heading for. */
+function headingWords({ run, facts: { estimate }, forecast }: View): string {
+  const open = run.status === 'running' || run.status === 'paused' || run.status === 'pending'
+  if (!open || !estimate || estimate.high === 0) return ''
+  const said = `estimate ${moneyUp(estimate.low)} to ${moneyUp(estimate.high)}`
+  return forecast ? `${forecastWords(forecast, run)} (${said})` : said
+}
+
+/** "heading for $14.30 to $14.90". */
+function forecastWords({ low, likely, high }: Range<Micros>, run: RunSnapshot): string {
+  const range = moneyUp(low) === moneyUp(high) ? moneyUp(high) : `${moneyUp(low)} to ${moneyUp(high)}`
+  return `heading for ${range}${likely > run.capMicros ? ', likely more than the cap' : ''}`
 }
 
 function figures(run: RunSnapshot, { decimals }: RunFacts, paint: Paint): string {
@@ -178,7 +208,7 @@ function outcomes(run: RunSnapshot, paint: Paint): string {
 
 /** One run in one line, for logs and pipes. */
 export function lineOf(view: View): string {
-  const { run, facts, pace, nowMs } = view
+  const { run, facts, pace, nowMs, forecast } = view
   const month = nearerMonth(view)
   const money = (name: string, amount: number) =>
     `${name} ${exactMoney(amount as RunSnapshot['capMicros'], facts.decimals)}`
@@ -194,6 +224,7 @@ export function lineOf(view: View): string {
       ...(month === null ? [] : [monthWords(month, facts)]),
     ].join(', '),
   ]
+  if (run.status === 'running' && forecast && forecast.high > 0) parts.push(forecastWords(forecast, run))
   if (unanswered(run) > 0) parts.push(`unanswered ${count(unanswered(run))}`)
   if (run.status === 'running' && pace.perSecond !== null) parts.push(rate(pace.perSecond))
   const end = pace.end ? `ends about ${comingMoment(pace.end.from, new Date(nowMs))}` : ''

@@ -1,8 +1,11 @@
 /** Watching runs: looks at them again and again and draws what it sees. Works on nothing. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Micros } from '../base/money.ts'
 import type { Db } from '../db/client.ts'
 import { isConnectionError } from '../db/errors.ts'
 import { leftOfMonth, monthOf } from '../ledger/month.ts'
+import { forecastCost, standingOf } from '../runs/forecast.ts'
+import type { Range } from '../runs/range.ts'
 import { type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
 import { factsOf } from './facts.ts'
 import { makePace, type PaceKeeper } from './pace.ts'
@@ -16,12 +19,28 @@ export function isGoingOn(run: RunSnapshot): boolean {
   return run.status === 'running' || run.status === 'pending' || run.heldCalls > 0
 }
 
+/** A forecast is made anew after so long, and after so many times what making it took: it reads every product. */
+const FORECAST_MS = 5_000
+const FORECAST_REST = 50
+
+type Forecast = Readonly<{ status: string; dueMs: number; cost: Range<Micros> | null }>
+
+async function freshForecast(db: Db, run: RunSnapshot, known: Forecast | undefined, nowMs: number): Promise<Forecast> {
+  if (known && known.status === run.status && nowMs < known.dueMs) return known
+  const from = performance.now()
+  const cost = isGoingOn(run) || run.status === 'paused' ? forecastCost(run, await standingOf(db, run.id)) : null
+  const rest = Math.max(FORECAST_MS, (performance.now() - from) * FORECAST_REST)
+  // Before there is one, it is looked for more often: small runs are soon over.
+  return { status: run.status, dueMs: nowMs + (cost === null ? rest / 5 : rest), cost }
+}
+
 export type Watcher = Readonly<{ look: (runs: readonly RunSnapshot[]) => Promise<View[]> }>
 
 /** Remembers pace and facts of each run between looks. */
 export function makeWatcher(db: Db): Watcher {
   const paces = new Map<string, PaceKeeper>()
   const facts = new Map<string, { status: string; facts: RunFacts }>()
+  const forecasts = new Map<string, Forecast>()
   const started = performance.now()
   const epoch = Date.now()
   return {
@@ -36,7 +55,10 @@ export function makeWatcher(db: Db): Watcher {
         const fresh = known?.status === run.status ? known.facts : await factsOf(db, run)
         facts.set(run.id, { status: run.status, facts: fresh })
         const monthLeft = leftOfMonth(await monthOf(db, run.orgId))
-        views.push({ run, facts: fresh, pace: pace.look(run, nowMs), nowMs, workers: 0, monthLeft })
+        const forecast = await freshForecast(db, run, forecasts.get(run.id), nowMs)
+        forecasts.set(run.id, forecast)
+        const { cost } = forecast
+        views.push({ run, facts: fresh, pace: pace.look(run, nowMs), nowMs, workers: 0, monthLeft, forecast: cost })
       }
       return views
     },

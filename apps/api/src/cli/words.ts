@@ -3,6 +3,7 @@
  * something is wrong, whether it clears by itself and what can be done. Pure.
  */
 import { MICROS_PER_DOLLAR, type Micros } from '../base/money.ts'
+import type { Range } from '../runs/range.ts'
 import { leftMicros, type RunSnapshot, TERMINAL } from '../runs/snapshot.ts'
 import { comingMoment, count, counted, exactMoney, moneyUp, timeOfDay } from './format.ts'
 import type { Paint } from './paint.ts'
@@ -15,6 +16,8 @@ export type RunFacts = Readonly<{
   sandbox: boolean
   /** The price of one search, micro-dollars; null when unknown. */
   callPrice: Micros | null
+  /** What it was estimated to cost when it was created; null when it was not. */
+  estimate?: Range<Micros> | null
   /** Who paused it last, as shown; null when nobody did. */
   pausedBy?: string | null
   /** Of a pending run: its place in line from 1, and the names of those ahead. */

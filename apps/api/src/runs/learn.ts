@@ -119,7 +119,9 @@ export function learnDoubles(
   const { low, high } = span(kept)
   const likely = mean(kept) ?? 1
   const wide = aroundKept(likely, several.length)
-  return around(likely, Math.min(low, wide.low), Math.max(high, wide.high))
+  // While little was seen these may have nothing in common.
+  const strangers = 1 - (1 - likely) * (1 - 1 / Math.sqrt(several.length))
+  return around(likely, Math.min(low, wide.low), Math.max(high, strangers))
 }
 
 function aroundKept(kept: number, count: number): Range<number> {
@@ -155,10 +157,13 @@ export function learnQueries(
   return within(around(learned.likely, learned.low, Math.max(learned.high, top)), ladderOf(usable).asked, RUNGS)
 }
 
+/** Queries for one product: mean, variance, over how many products, and the share of products that are asked at all. */
 type Ladder = Readonly<{ mean: number; variance: number; count: number; asked: number }>
 
 /** The ladder of one category in one run. Its rates hold also while the run goes on and its second queries still wait. */
-function ladderOf(figures: readonly CategoryFigures[]): Ladder {
+export function ladderOf(
+  figures: readonly Pick<CategoryFigures, 'decided1' | 'climbed1' | 'decided2' | 'climbed2' | 'skipped'>[],
+): Ladder {
   const count = sum(figures.map((one) => one.decided1))
   const climbed1 = sum(figures.map((one) => one.climbed1))
   const decided2 = sum(figures.map((one) => one.decided2))

@@ -22,18 +22,24 @@ export function exactly(value: number): Range<number> {
  * The sum of parts whose errors are partly their own: narrower than the sum of the bounds, wider than if each were
  * independent. Never falls when a part is added whose bounds are not below zero.
  */
-export function sumRanges(parts: readonly Range<number>[]): Range<number> {
+export function sumRanges(parts: readonly Range<number>[], shared: number = SHARED): Range<number> {
   const likely = parts.reduce((sum, part) => sum + part.likely, 0)
-  const below = spread(parts.map((part) => part.likely - part.low))
-  const above = spread(parts.map((part) => part.high - part.likely))
+  const below = spread(
+    parts.map((part) => part.likely - part.low),
+    shared,
+  )
+  const above = spread(
+    parts.map((part) => part.high - part.likely),
+    shared,
+  )
   return { low: Math.max(0, likely - below), likely, high: likely + above }
 }
 
-/** The norm whose square is SHARED of the squared sum and the rest of the sum of squares. */
-function spread(halves: readonly number[]): number {
+/** The norm whose square is `shared` of the squared sum and the rest of the sum of squares. */
+function spread(halves: readonly number[], shared: number): number {
   const sum = halves.reduce((all, half) => all + half, 0)
   const squares = halves.reduce((all, half) => all + half * half, 0)
-  return Math.sqrt(SHARED * sum * sum + (1 - SHARED) * squares)
+  return Math.sqrt(shared * sum * sum + (1 - shared) * squares)
 }
 
 /** Bound times bound: both are wrong in the same direction at worst. For ranges that are not below zero. */

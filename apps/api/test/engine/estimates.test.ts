@@ -5,12 +5,13 @@ import { toMicros } from '../../src/base/money.ts'
 import { type Actor, actorFor } from '../../src/engine/bootstrap.ts'
 import { type CreateInput, createRun, planRun } from '../../src/engine/create.ts'
 import { openRunLane } from '../../src/engine/open-run-lane.ts'
-import { cancelRun, changeCap } from '../../src/engine/run-acts.ts'
+import { cancelRun, changeCap, pauseRun, resumeRun } from '../../src/engine/run-acts.ts'
 import { startRun } from '../../src/engine/start.ts'
 import { workRun } from '../../src/engine/work-run.ts'
 import type { Category } from '../../src/runs/categories.ts'
 import type { Estimate } from '../../src/runs/estimate.ts'
-import type { RunSnapshot } from '../../src/runs/snapshot.ts'
+import { forecastCost, standingOf } from '../../src/runs/forecast.ts'
+import { type RunSnapshot, runSnapshot } from '../../src/runs/snapshot.ts'
 import { type FreshDb, freshDb } from '../support/db.ts'
 import { type Marketplace, makeMarketplace } from './sandbox-run.ts'
 
@@ -122,6 +123,24 @@ describe('estimates over several runs', () => {
     expect(same.estimate.sources.cost).toMatchObject({ kind: 'earlier_runs', runs: 1 })
     const others = await planRun(fresh.db, inputOf({ categories: categories(8, 9) }))
     expect(others.estimate.sources.cost).toMatchObject({ kind: 'earlier_runs', runs: 3 })
+  })
+})
+
+describe('the forecast of a run that goes on', () => {
+  it('holds what it will have cost in the end, from its own pace', async () => {
+    await market.sandbox.post('/sandbox/latency', { ms: 100, jitterMs: 50 })
+    const { run } = await createRun(fresh.db, inputOf({ categories: categories(13, 16) }))
+    const working = work(await startRun(fresh.db, run.id))
+    const look = () => runSnapshot(fresh.db, run.id)
+    await expect.poll(async () => (await look())?.processedItems ?? 0, { timeout: 30_000 }).toBeGreaterThan(40)
+    await pauseRun(fresh.db, run.id, { reason: 'operator' })
+    const paused = await working
+    await market.sandbox.post('/sandbox/latency', { ms: 0, jitterMs: 0 })
+    expect(paused).toMatchObject({ status: 'paused', heldCalls: 0 })
+    const forecast = forecastCost(paused, await standingOf(fresh.db, run.id))
+    const ended = await work(await resumeRun(fresh.db, run.id))
+    expect(ended.status).toBe('completed')
+    expectInside(ended.spentMicros, forecast ?? { low: 1, high: 0 })
   })
 })
 
