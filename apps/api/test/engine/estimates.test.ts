@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { newId } from '../../src/base/ids.ts'
 import { toMicros } from '../../src/base/money.ts'
+import { withTx } from '../../src/db/client.ts'
 import { type Actor, actorFor } from '../../src/engine/bootstrap.ts'
 import { type CreateInput, createRun, planRun } from '../../src/engine/create.ts'
 import { openRunLane } from '../../src/engine/open-run-lane.ts'
@@ -123,6 +124,22 @@ describe('estimates over several runs', () => {
     expect(same.estimate.sources.cost).toMatchObject({ kind: 'earlier_runs', runs: 1 })
     const others = await planRun(fresh.db, inputOf({ categories: categories(8, 9) }))
     expect(others.estimate.sources.cost).toMatchObject({ kind: 'earlier_runs', runs: 3 })
+  })
+
+  it('does not take a retry for a run', async () => {
+    const runs = async () => {
+      const { sources } = await estimateFor({ categories: categories(8, 9) })
+      return sources.cost.kind === 'earlier_runs' ? sources.cost.runs : 0
+    }
+    const before = await runs()
+    const { run } = await collect({ categories: categories(16, 17) })
+    expect(await runs()).toBe(before + 1)
+    await withTx(fresh.db, async (tx) => {
+      // What a run is never changes: only without its triggers.
+      await tx.query('set local session_replication_role = replica')
+      await tx.query('update collection_runs set retry_of_run_id = id where id = $1', [run.id])
+    })
+    expect(await runs()).toBe(before)
   })
 })
 
