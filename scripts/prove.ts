@@ -12,6 +12,7 @@ import { modelRound, SEQUENCES_A_ROUND } from '../apps/api/test/proofs/model.ts'
 import { type Done, inRound, type Round, someSeed, sum } from '../apps/api/test/proofs/round.ts'
 import { ZOMBIES_A_ROUND, zombieRound } from '../apps/api/test/proofs/zombies.ts'
 import { makePostgresDir } from '../apps/api/test/support/postgres.ts'
+import { proveGuards } from './guards/prove.ts'
 
 const number = (text: string): number => {
   const value = Number(text)
@@ -186,6 +187,14 @@ proof(
     replay: '--minutes 0',
   }),
 )
+
+program
+  .command('guards [ids...]')
+  .description('Takes every guard away in a copy of the repository, and looks whether its test falls.')
+  .option('--write', 'writes docs/guards.md instead')
+  .action((ids: string[], { write }: { write?: boolean }) => {
+    process.exitCode = proveGuards(ids, write === true) > 0 ? 1 : 0
+  })
 
 await program.parseAsync()
 process.exit()

@@ -24,7 +24,7 @@ let template: Promise<string> | undefined
 /** The server of this test run, started by the first caller. It is stopped when the run ends (postgres.ts). */
 export function testServer(): Promise<Embedded> {
   // A proof that runs as a command of its own has no Vitest to ask.
-  const dataDir = process.env['GLEANER_TEST_POSTGRES_DIR'] ?? inject('postgresDir')
+  const dataDir = process.env['GLEANER_TEST_POSTGRES_DIR'] || inject('postgresDir')
   server ??= openEmbedded({ dataDir, ...packageFromEnvironment() })
   return server
 }
