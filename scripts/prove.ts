@@ -6,6 +6,7 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { inspect } from 'node:util'
 import { Command, InvalidArgumentError } from 'commander'
+import { contentionRound, PASSES_A_ROUND } from '../apps/api/test/proofs/contention.ts'
 import { databaseRound, FAULTS_A_ROUND } from '../apps/api/test/proofs/database.ts'
 import { KILLS_A_ROUND, killRound } from '../apps/api/test/proofs/kills.ts'
 import { modelRound, SEQUENCES_A_ROUND } from '../apps/api/test/proofs/model.ts'
@@ -155,6 +156,16 @@ proof(
   (runs) => ({
     rounds: inRounds(runs, SEQUENCES_A_ROUND, (size) => (seed) => modelRound(seed, size)),
     replay: `--processes 1 --runs ${Math.min(runs, SEQUENCES_A_ROUND)}`,
+  }),
+)
+
+proof(
+  'contention',
+  '256 claimers on one run with a cap that moves, and runs that want places.',
+  { flag: 'passes', about: 'passes', usual: 200 },
+  (passes) => ({
+    rounds: inRounds(passes, PASSES_A_ROUND, (size) => (seed, say) => contentionRound(seed, size, say)),
+    replay: `--passes ${Math.min(passes, PASSES_A_ROUND)}`,
   }),
 )
 

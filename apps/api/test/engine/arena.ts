@@ -71,8 +71,9 @@ export type Arena = Readonly<{
   close: () => Promise<void>
 }>
 
-export async function makeArena(): Promise<Arena> {
-  const fresh = await freshDb()
+/** In a database of its own, or in `given`, which is then closed with it. */
+export async function makeArena(given?: FreshDb): Promise<Arena> {
+  const fresh = given ?? (await freshDb())
   const db = await fresh.connect({ role: 'service_role' })
   const actor = await actorFor(db)
   await changeSettings(db, actor.orgId, { maxConcurrentRuns: 1000 })

@@ -1,5 +1,6 @@
 /** A PostgreSQL that belongs to one test alone, because it is going to be broken. */
 import { execFile } from 'node:child_process'
+import { appendFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { connect, type Db } from '../../src/db/client.ts'
@@ -15,14 +16,26 @@ export type OwnServer = Readonly<{
   crash: () => Promise<void>
 }>
 
-/** Made, migrated and running. Closing `fresh` removes it. */
-export async function ownServer(): Promise<OwnServer> {
+/** Made, migrated and running, with `settings` of its own beside ours. Closing `fresh` removes it. */
+export async function ownServer(settings = ''): Promise<OwnServer> {
   const { dir, remove } = await makePostgresDir()
   const options = { dataDir: dir, ...packageFromEnvironment() }
   const embedded = await openEmbedded(options)
+  const { binaries, data, user } = preparePlace(options)
+  const crash = async (): Promise<void> => {
+    await promisify(execFile)(join(binaries.bin, 'pg_ctl'), ['stop', '-D', data, '-m', 'immediate', '-w'], {
+      cwd: '/',
+      env: { PATH: process.env['PATH'], LC_ALL: 'C' },
+      ...user,
+    })
+    await embedded.ensureRunning()
+  }
+  if (settings) {
+    appendFileSync(join(data, 'extra.conf'), settings)
+    await crash()
+  }
   const pools: Db[] = [await connect(embedded.url)]
   await applySchema(pools[0] as Db)
-  const { binaries, data, user } = preparePlace(options)
   return {
     fresh: {
       url: embedded.url,
@@ -38,13 +51,6 @@ export async function ownServer(): Promise<OwnServer> {
         await remove()
       },
     },
-    crash: async () => {
-      await promisify(execFile)(join(binaries.bin, 'pg_ctl'), ['stop', '-D', data, '-m', 'immediate', '-w'], {
-        cwd: '/',
-        env: { PATH: process.env['PATH'], LC_ALL: 'C' },
-        ...user,
-      })
-      await embedded.ensureRunning()
-    },
+    crash,
   }
 }
