@@ -11,6 +11,7 @@ import { databaseRound, FAULTS_A_ROUND } from '../apps/api/test/proofs/database.
 import { KILLS_A_ROUND, killRound } from '../apps/api/test/proofs/kills.ts'
 import { modelRound, SEQUENCES_A_ROUND } from '../apps/api/test/proofs/model.ts'
 import { type Done, inRound, type Round, someSeed, sum } from '../apps/api/test/proofs/round.ts'
+import { STORM_SECONDS, stormRound } from '../apps/api/test/proofs/storm.ts'
 import { ZOMBIES_A_ROUND, zombieRound } from '../apps/api/test/proofs/zombies.ts'
 import { makePostgresDir } from '../apps/api/test/support/postgres.ts'
 import { proveGuards } from './guards/prove.ts'
@@ -195,6 +196,16 @@ proof(
   { flag: 'minutes', about: 'how long to go on', usual: 60 },
   (minutes) => ({
     rounds: untilOver(minutes, (seed, say) => databaseRound(seed, FAULTS_A_ROUND, say)),
+    replay: '--minutes 0',
+  }),
+)
+
+proof(
+  'storm',
+  'All faults of the providers at once, dying workers, an operator, caps that bite.',
+  { flag: 'minutes', about: 'how long to go on', usual: 20 },
+  (minutes) => ({
+    rounds: untilOver(minutes, (seed, say) => stormRound(seed, STORM_SECONDS, say)),
     replay: '--minutes 0',
   }),
 )

@@ -169,7 +169,7 @@ const FENCES: readonly Guard[] = [
     id: 'ended-item',
     against: 'a late answer that takes effect on a product that has ended',
     without: { file: ITEMS, find: "      where i.status in ('processing', 'pending')\n", put: '' },
-    falls: MODEL,
+    falls: [`${ENGINE}/late-after-end.test.ts`, 'books its money and changes nothing'],
   },
   {
     id: 'epoch-of-category',

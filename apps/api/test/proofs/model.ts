@@ -32,7 +32,7 @@ export async function modelRound(seed: number, sequences: number): Promise<Done>
         await endWorld(world)
         if (seldom) await sweep(ground)
       }),
-      { numRuns: sequences, seed },
+      { numRuns: sequences, seed, endOnFailure: process.env['GLEANER_MODEL_SHRINKS'] === '0' },
     )
     const acts = steps() - before
     return { 'model runs': sequences, acts, checks: acts }

@@ -112,6 +112,20 @@ export async function expectBillAgrees(fresh: FreshDb, market: Marketplace): Pro
   }
 }
 
+/** What the sandbox billed beyond the caps of runs, summed over them, micro-dollars. */
+export async function overspend({ fresh, market }: Scene): Promise<number> {
+  const { rows } = await fresh.db.query<{ id: string; run: string; cap: number }>(
+    `select c.id, c.run_id as run, r.cap_micros as cap from collection_calls c join collection_runs r on r.id = c.run_id`,
+  )
+  const callsOf = new Map(rows.map((call) => [call.id, call]))
+  const left = new Map(rows.map(({ run, cap }) => [run, cap]))
+  for (const { requestId, micros } of await market.bill()) {
+    const call = callsOf.get(requestId ?? '')
+    if (call) left.set(call.run, (left.get(call.run) ?? 0) - micros)
+  }
+  return [...left.values()].reduce((sum, one) => sum + Math.max(0, -one), 0)
+}
+
 /** Whatever was asked more than once had a call in flight when its worker died. */
 export async function expectRepeatsExplained(fresh: FreshDb): Promise<void> {
   const { rows } = await fresh.db.query(
