@@ -65,8 +65,8 @@ const MONEY: readonly Guard[] = [
     against: 'a claim of more than the cap leaves, which would fail as a whole',
     without: {
       file: CLAIM,
-      find: 'least($5::bigint, greatest(left_micros, 0) / $6::bigint) end',
-      put: '$5::bigint end',
+      find: 'least(room, greatest(left_micros, 0) / $6::bigint) end',
+      put: 'room end',
     },
     falls: [CONTENTION, 'a claim takes what fits'],
   },
@@ -129,8 +129,8 @@ const MONEY: readonly Guard[] = [
     against: 'going on at a provider that charges more than its price list',
     without: {
       file: 'apps/api/src/engine/booking-loop.ts',
-      find: 'if (run.breachMicros > before.breachMicros) {',
-      put: 'if (false as boolean) {',
+      find: 'const over = booked.run.breachMicros - before.breachMicros',
+      put: 'const over = 0 * (booked.run.breachMicros - before.breachMicros)',
     },
     falls: [OUTCOMES, 'a price above the list'],
   },

@@ -9,8 +9,8 @@ import { takeAway } from './removal.ts'
 
 type Verdict = Readonly<{ guard: Guard; held: boolean; told: string }>
 
-/** Proves the guards with these ids, or all. Returns how many have no test that falls. */
-export function proveGuards(ids: readonly string[], write: boolean): number {
+/** Proves the guards with these ids, or all; `green`: looks first whether their tests pass. Returns how many have no test that falls. */
+export function proveGuards(ids: readonly string[], { write, green }: { write?: boolean; green: boolean }): number {
   if (write) {
     writeFileSync(join(ROOT_DIR, 'docs', 'guards.md'), guardsDocument())
     return 0
@@ -21,7 +21,7 @@ export function proveGuards(ids: readonly string[], write: boolean): number {
   const started = performance.now()
   const root = copyRepository()
   try {
-    checkGreen(root, guards)
+    if (green) checkGreen(root, guards)
     const verdicts = guards.map((guard, index) => {
       const verdict = tryWithout(root, guard)
       console.log(
@@ -91,7 +91,7 @@ function runTests(root: string, files: readonly string[], name: string) {
   const args = [
     'run',
     ...files,
-    '--testTimeout=300000',
+    '--testTimeout=60000',
     '--reporter=json',
     `--outputFile=${out}`,
     ...(name ? ['-t', pattern] : []),
