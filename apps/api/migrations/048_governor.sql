@@ -178,7 +178,7 @@ BEGIN
   END IF;
 
   IF a.max_per_second IS NOT NULL THEN
-    spacing_ms := 1000 / (a.max_per_second * 0.99);
+    spacing_ms := 1000 / (a.max_per_second * 0.985);
     slots := floor((ahead - greatest(0, extract(epoch FROM g.slot_at - at) * 1000)) / spacing_ms) + 1;
     IF extract(epoch FROM g.slot_at - at) * 1000 > ahead THEN
       RETURN QUERY SELECT 0, 'rate',
@@ -208,8 +208,8 @@ BEGIN
   SELECT * INTO g FROM provider_governors WHERE account_id = p_account FOR NO KEY UPDATE;
   SELECT * INTO a FROM provider_accounts WHERE id = p_account;
   at := clock_timestamp();
-  -- 99 % of the rate: what calls are late against each other on their way must not add up to one too many in a second.
-  spacing := interval '1 second' / (a.max_per_second * 0.99);
+  -- 98.5 % of the rate: what calls are late against each other on their way must not add up to one too many in a second.
+  spacing := interval '1 second' / (a.max_per_second * 0.985);
   first := greatest(g.slot_at, at);
   IF p_calls > 0 AND (a.max_per_second IS NOT NULL OR a.calls_per_day IS NOT NULL) THEN
     UPDATE provider_governors SET
