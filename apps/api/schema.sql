@@ -1465,7 +1465,6 @@ CREATE INDEX idx_collection_sightings_sellers ON public.collection_sightings USI
 CREATE INDEX idx_collection_workers_heartbeat ON public.collection_workers USING btree (heartbeat_at) WHERE (stopped_at IS NULL);
 CREATE INDEX org_members_user_id ON public.org_members USING btree (user_id);
 CREATE INDEX idx_sellers_first_seen_run_id ON public.sellers USING btree (first_seen_run_id);
-CREATE INDEX idx_sellers_last_seen_run_id ON public.sellers USING btree (last_seen_run_id);
 CREATE INDEX idx_sellers_normalized_name ON public.sellers USING btree (normalized_name);
 
 -- Views

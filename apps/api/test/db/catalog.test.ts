@@ -36,6 +36,16 @@ describe('the catalogs', () => {
     expect(checked).toBeGreaterThan(0)
   })
 
+  it('have no index on what every new run changes in a seller: it is renewed in place', async () => {
+    const { rows } = await fresh.db.query(
+      `select i.indexrelid::regclass as index, a.attname from pg_index i
+       join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey::int2[])
+       where i.indrelid = 'sellers'::regclass and a.attname in ('last_seen_run_id', 'last_seen_at', 'times_seen',
+         'feedback_score', 'feedback_permille', 'item_count', 'updated_at')`,
+    )
+    expect(rows).toEqual([])
+  })
+
   it('are looked at closely enough: each rule finds what breaks it', async () => {
     await fresh.db.query(`
       create table public.bad (id int primary key, run_id uuid references collection_runs (id));
