@@ -209,7 +209,7 @@ const FENCES: readonly Guard[] = [
       find: "where i.id = u.item_id and i.epoch = u.epoch and i.status = 'processing'",
       put: "where i.id = u.item_id and i.status = 'processing'",
     },
-    falls: MODEL,
+    falls: [`${LEDGER}/epochs.test.ts`, 'a call that was never sent does not take'],
   },
   {
     id: 'rescue-lease',
@@ -243,7 +243,7 @@ const FENCES: readonly Guard[] = [
       find: "where i.id = o.item_id and i.epoch = o.epoch and i.status = 'processing'",
       put: "where i.id = o.item_id and i.status = 'processing'",
     },
-    falls: MODEL,
+    falls: [`${LEDGER}/epochs.test.ts`, 'rescuing a call does not take'],
   },
   {
     id: 'no-repeat-of-booking',
