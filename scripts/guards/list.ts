@@ -400,8 +400,12 @@ const ROWS: readonly Guard[] = [
   {
     id: 'events-numbered',
     against: 'a gap in the numbers of events',
-    without: drop('collection_events_inserted', 'collection_events'),
-    falls: [HOSTILE, 'events'],
+    without: {
+      inFunction: 'gleaner_events_inserted',
+      find: ' AND event_seq = told.first - 1 AND told.events = told.last - told.first + 1',
+      put: '',
+    },
+    falls: [HOSTILE, 'are not numbered on by'],
   },
   {
     id: 'item-once',
@@ -439,4 +443,19 @@ const ROWS: readonly Guard[] = [
   },
 ]
 
-export const GUARDS: readonly Guard[] = [...MONEY, ...FENCES, ...STATES, ...ROWS]
+const ANSWERS: readonly Guard[] = [
+  ...(['ebay-browse', 'oxylabs-ebay'] as const).map(
+    (adapter): Guard => ({
+      id: `other-answer-${adapter}`,
+      against: 'writing down sellers of a search that was answered for another product',
+      without: {
+        file: `apps/api/src/providers/${adapter}.ts`,
+        find: 'if (isForAnother(',
+        put: 'if (false && isForAnother(',
+      },
+      falls: ['apps/api/test/providers/other-answer.test.ts', 'an answer to another search'],
+    }),
+  ),
+]
+
+export const GUARDS: readonly Guard[] = [...MONEY, ...FENCES, ...STATES, ...ROWS, ...ANSWERS]

@@ -2,6 +2,7 @@
 import { cleanLine, cutText } from '../base/text.ts'
 import { ebayCharge } from './charges.ts'
 import { type TokenSource, tokenSource } from './ebay-token.ts'
+import { answerOfAnother, isForAnother } from './echo.ts'
 import { answeredAt, failedStatus, failure, scrub, unanswered } from './failures.ts'
 import { type Exchange, exchange } from './http.ts'
 import { parseJson } from './json.ts'
@@ -120,7 +121,8 @@ function centsText(cents: number): string {
 function readAnswer(answer: Answered, request: SearchRequest, charge: SearchAnswer['charge']): SearchAnswer {
   const parsed = ebaySearch.safeParse(parseJson(answer.text))
   if (!parsed.success) return failure('drift', charge, 'schema', 'the search answer does not have the expected shape')
-  const { total, itemSummaries, warnings } = parsed.data
+  const { href, total, itemSummaries, warnings } = parsed.data
+  if (isForAnother(request.query, href, { text: 'q', gtin: 'gtin' })) return answerOfAnother(charge)
   const ignoredFilters = (warnings ?? []).map(warningText)
   const sent = itemSummaries ?? []
   // Rows for a GTIN that eBay ignored are not about the product: they are as good as none.

@@ -1,6 +1,7 @@
 /** eBay search through Oxylabs' URL source: the fallback where the Browse API cannot be used. One page, one result. */
 import { cleanLine, cutText } from '../base/text.ts'
 import { readEbayPage } from './ebay-html.ts'
+import { answerOfAnother, isForAnother } from './echo.ts'
 import { failure } from './failures.ts'
 import { OXYLABS_TIMEOUT_MS, type OxylabsPage, queryPage } from './oxylabs-query.ts'
 import { falseNone, recheck } from './recheck.ts'
@@ -45,7 +46,8 @@ function centsText(cents: number): string {
   return `${Math.trunc(cents / 100)}.${String(cents % 100).padStart(2, '0')}`
 }
 
-function readPage({ content, charge }: OxylabsPage, request: SearchRequest): SearchAnswer {
+function readPage({ content, charge, url }: OxylabsPage, request: SearchRequest): SearchAnswer {
+  if (isForAnother(request.query, url, { text: '_nkw', gtin: '_nkw' })) return answerOfAnother(charge)
   if (typeof content !== 'string') return failure('drift', charge, 'schema', 'the content of the page is not HTML')
   if (content.trim() === '') return failure('blocked', charge, 'ebay_html.empty', 'the page is empty')
   const page = readEbayPage(content)

@@ -14,7 +14,7 @@ export const OXYLABS_TIMEOUT_MS = 180_000
 const DECIMALS: ReadonlySet<string> = new Set(['price', 'price_upper'])
 
 /** The content of the one page that was asked for, and what it cost. */
-export type OxylabsPage = Readonly<{ ok: true; charge: Charge; content: unknown }>
+export type OxylabsPage = Readonly<{ ok: true; charge: Charge; content: unknown; url: string | null }>
 
 /** Basic authorisation of an account. */
 export function basicAuthorization({ credentials }: ProviderAccount): string {
@@ -64,7 +64,7 @@ function readEnvelope({ text, headers }: Answered, price: Micros): OxylabsPage |
   const kind = targetFailure(page.status_code)
   if (kind)
     return failure(kind, charge, `oxylabs.${page.status_code}`, `the target page ended with status ${page.status_code}`)
-  return { ok: true, charge, content: page.content }
+  return { ok: true, charge, content: page.content, url: page.url ?? null }
 }
 
 /** What the status of the target page means; 612 and 613 are Oxylabs' own: given up after retries. Null for a delivered page. */

@@ -23,6 +23,8 @@ export const ebayToken = z.object({ access_token: text.min(1), expires_in: z.num
 
 /** `itemSummaries` is absent, not empty, when nothing matched; `total` is always there and tells a search answer from `{}`. */
 export const ebaySearch = z.object({
+  /** The search it is the answer to. */
+  href: optionalText.catch(null),
   total: z.number().nonnegative(),
   itemSummaries: z.array(z.unknown()).nullish(),
   warnings: z.array(ebayError).nullish(),
@@ -55,7 +57,7 @@ export type EbayRow = z.infer<typeof ebayRow>
 
 /** `status_code` is the target page's, or Oxylabs' own 6xx; it decides what is charged, so it is never optional. */
 export const oxylabsEnvelope = z.object({
-  results: z.array(z.object({ status_code: z.number().int(), content: z.unknown() })),
+  results: z.array(z.object({ status_code: z.number().int(), content: z.unknown(), url: optionalText.catch(null) })),
 })
 
 export const oxylabsMessage = z.object({ message: text })
