@@ -1,7 +1,7 @@
 /** Which lanes a full worker gives up for runs that wait. */
 import type { OrgLanes } from '../queue/lanes.ts'
 
-/** A lane of this worker. `ready` when its slice is over, or it has had nothing in flight for a while. */
+/** A lane of this worker. `ready` when its time is over, or it has had nothing in flight for a while. */
 export type OwnLane = Readonly<{ runId: string; orgId: string; ageMs: number; ready: boolean }>
 
 /**

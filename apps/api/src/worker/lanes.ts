@@ -21,7 +21,7 @@ export type LanesOptions = Readonly<{
   /** Aborted when requests in flight are to be given up. */
   giveUp: AbortSignal
   /** How long a lane may keep its place while runs wait, ms. */
-  sliceMs: number
+  keepMs: number
   log: (message: string, facts?: Record<string, unknown>) => void
 }>
 
@@ -48,7 +48,7 @@ export type Lanes = LanesOptions & {
 const BROKEN_LANE_MS = 2_000
 /** A run whose account has no credentials in this process is looked at again after this long. */
 const NO_CREDENTIALS_MS = 30_000
-/** Having nothing in flight for so long, a lane gives its place to a run that waits before its slice is over. */
+/** Having nothing in flight for so long, a lane gives its place to a run that waits before its time is over. */
 const IDLE_LANE_MS = 1_000
 /** A queue that cannot be used is tried again after this long. */
 const QUEUE_AWAY_MS = 5_000
@@ -160,7 +160,7 @@ export async function giveWay(lanes: Lanes): Promise<void> {
     runId: lane.run.id,
     orgId: lane.run.orgId,
     ageMs: now - lane.openedAt,
-    ready: now - lane.openedAt >= lanes.sliceMs || (lane.idleSince !== null && now - lane.idleSince >= IDLE_LANE_MS),
+    ready: now - lane.openedAt >= lanes.keepMs || (lane.idleSince !== null && now - lane.idleSince >= IDLE_LANE_MS),
   }))
   // Places that are being given up already are on their way to somebody.
   const leaving = lanes.own.size - staying.length

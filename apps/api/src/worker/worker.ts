@@ -28,7 +28,7 @@ export type WorkerOptions = Readonly<{
   /** Runs it takes part in at a time, at most; 32 unless told. */
   maxLanes?: number
   /** How long a lane may keep its place while runs wait, ms; 10 s unless told. */
-  sliceMs?: number
+  keepMs?: number
   log: (message: string, facts?: Record<string, unknown>) => void
 }>
 
@@ -61,7 +61,7 @@ const LOOK_MS = 250
 const RECONCILE_MS = 60_000
 const HOUSEKEEPING_MS = 1_000
 const MAX_LANES = 32
-const SLICE_MS = 10_000
+const KEEP_MS = 10_000
 /** Silent workers are forgotten after this long. */
 const FORGET_AFTER_DAYS = 7
 const FORGET_EVERY_MS = 60_000
@@ -91,7 +91,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const id = newId()
   const name = options.name ?? `${hostname()}:${process.pid}`
   const deadAfterMs = options.deadAfterMs ?? DEAD_AFTER_MS
-  const [maxLanes, sliceMs] = [options.maxLanes ?? MAX_LANES, options.sliceMs ?? SLICE_MS]
+  const [maxLanes, keepMs] = [options.maxLanes ?? MAX_LANES, options.keepMs ?? KEEP_MS]
   const giveUp = new AbortController()
   const state: State = {
     options,
@@ -99,7 +99,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     name,
     deadAfterMs,
     heart: await connect(db.url, { name: 'gleaner heart', max: 1, role: 'service_role' }),
-    lanes: makeLanes({ db, env, log, workerId: id, deadAfterMs, maxLanes, sliceMs, giveUp: giveUp.signal }),
+    lanes: makeLanes({ db, env, log, workerId: id, deadAfterMs, maxLanes, keepMs, giveUp: giveUp.signal }),
     stopping: new AbortController(),
     asked: new AbortController(),
     giveUp,

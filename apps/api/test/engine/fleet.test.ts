@@ -14,7 +14,7 @@ import { type Marketplace, makeMarketplace } from './sandbox-run.ts'
 import { until } from './worker-process.ts'
 
 const CAP = 60_000_000
-const SLICE_MS = 2_000
+const KEEP_MS = 2_000
 
 let fresh: FreshDb
 let db: Db
@@ -52,7 +52,7 @@ async function begin(options: Partial<WorkerOptions> = {}): Promise<Worker> {
     said.push(message)
     for (const wake of hearing) wake()
   }
-  const worker = await startWorker({ db, env: {}, version: 'test', sliceMs: SLICE_MS, log, ...options })
+  const worker = await startWorker({ db, env: {}, version: 'test', keepMs: KEEP_MS, log, ...options })
   workers.push(worker)
   return worker
 }
@@ -93,9 +93,9 @@ describe('lanes', { timeout: 60_000 }, () => {
   it('are as many as a worker may have, and no more', async () => {
     await slow(200)
     for (let at = 0; at < 6; at++) await market.startOn({ products: 60, cap: CAP })
-    const worker = await begin({ maxLanes: 4, sliceMs: 60_000 })
+    const worker = await begin({ maxLanes: 4, keepMs: 60_000 })
     await until(fresh.db, 'select from collection_lanes where worker_id = $1 having count(*) = 4', [worker.id])
-    const helper = await begin({ maxLanes: 2, sliceMs: 60_000 })
+    const helper = await begin({ maxLanes: 2, keepMs: 60_000 })
     // The two runs left over come first, before second lanes on others.
     await until(
       fresh.db,
@@ -118,7 +118,7 @@ describe('lanes', { timeout: 60_000 }, () => {
        from collection_lanes l join collection_runs r on r.id = l.run_id where r.id = $1`,
       [small.id],
     )
-    expect(rows[0]?.waited).toBeLessThan(2 * SLICE_MS)
+    expect(rows[0]?.waited).toBeLessThan(2 * KEEP_MS)
     // It keeps its only lane to its end, while those of the big one take turns.
     await until(
       fresh.db,
