@@ -1,7 +1,8 @@
 /** Where an organisation is told of its runs. */
 import { randomBytes } from 'node:crypto'
+import { appendAudit } from '../audit/append.ts'
 import { AppError } from '../base/errors.ts'
-import { type Db, withTxRetry } from '../db/client.ts'
+import { type Db, type Tx, withTxRetry } from '../db/client.ts'
 import { hookOf, removeHook, saveHook } from '../events/outbox.ts'
 
 export type HookChange = Readonly<{
@@ -29,20 +30,48 @@ export function checkNotifyUrl(text: string): string {
 
 /**
  * Changes where the organisation is told. Returns the secret when a new one was made: it is not shown again. Switched off,
- * what still waits to be sent has failed. Throws AppError `input.invalid` for a renewed secret without an address.
+ * what still waits to be sent has failed. When a person does it (`actorId`), it is in the audit log. Throws AppError
+ * `input.invalid` for a renewed secret without an address.
  */
-export function changeHook(db: Db, orgId: string, change: HookChange): Promise<string | null> {
+export function changeHook(db: Db, orgId: string, change: HookChange, actorId?: string): Promise<string | null> {
   const secret = randomBytes(32).toString('hex')
   return withTxRetry(db, async (tx) => {
-    if (change.url === null) {
-      await removeHook(tx, orgId)
-      return null
+    const before = (await hookOf(tx, orgId)).url
+    const stored = await applyChange(tx, orgId, before, change, secret)
+    if (actorId !== undefined) {
+      await appendAudit(tx, {
+        orgId,
+        actorId,
+        action: 'hook.changed',
+        target: `settings:${orgId}`,
+        before: { notifyHost: hostOf(before) },
+        after: { notifyHost: hostOf((await hookOf(tx, orgId)).url), newSecret: stored },
+      })
     }
-    const url = change.url ?? (await hookOf(tx, orgId)).url
-    if (url === null) {
-      throw new AppError('input.invalid', 'There is no address to sign for.', { hint: 'Set notify-url first.' })
-    }
-    const stored = await saveHook(tx, orgId, { url, secret, renew: change.renewSecret === true })
     return stored ? secret : null
   })
+}
+
+/** True when the new secret was stored. */
+async function applyChange(
+  tx: Tx,
+  orgId: string,
+  before: string | null,
+  change: HookChange,
+  secret: string,
+): Promise<boolean> {
+  if (change.url === null) {
+    await removeHook(tx, orgId)
+    return false
+  }
+  const url = change.url ?? before
+  if (url === null) {
+    throw new AppError('input.invalid', 'There is no address to sign for.', { hint: 'Set notify-url first.' })
+  }
+  return saveHook(tx, orgId, { url, secret, renew: change.renewSecret === true })
+}
+
+/** The path and the query of an address may be what keeps it private: the audit log is told the host. */
+function hostOf(url: string | null): string | null {
+  return url === null ? null : new URL(url).host
 }

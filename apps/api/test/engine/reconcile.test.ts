@@ -182,6 +182,25 @@ describe('nothing is concluded', () => {
     expect(await arena.look(run.id)).toMatchObject({ suspectCalls: 1 })
   })
 
+  it('when a call is made while the report is asked for', async () => {
+    await search('oxylabs', 1)
+    await search('oxylabs', 1, 'reset_before')
+    await sandbox.post('/sandbox/latency', { ms: 2_000 })
+    const asking = reconcile('oxylabs')
+    const open = async () => ((await sandbox.get('/sandbox/stats')) as { open: number }).open
+    await expect.poll(open, { timeout: 5_000, interval: 20 }).toBeGreaterThan(0)
+    const workerId = await arena.makeWorker()
+    await claimSearches(db, {
+      runId: run.id,
+      workerId,
+      accountId: account('oxylabs').id,
+      slots: 1,
+      priceMicros: toMicros(1),
+    })
+    expect((await asking)[0]).toMatchObject({ resolved: 0, why: 'Calls were made meanwhile.' })
+    expect(await arena.look(run.id)).toMatchObject({ suspectCalls: 1 })
+  })
+
   it('from the report of a live account: it is told, and a person decides', async () => {
     await search('oxylabs', 1)
     await search('oxylabs', 1, 'reset_before')

@@ -4,6 +4,7 @@ import { newId } from '../../src/base/ids.ts'
 import { toMicros } from '../../src/base/money.ts'
 import { withTxRetry } from '../../src/db/client.ts'
 import { bookListStep } from '../../src/engine/book-list.ts'
+import { changeHook } from '../../src/engine/change-hook.ts'
 import { changeOrgSettings } from '../../src/engine/change-settings.ts'
 import { type ResolveInput, resolveCalls } from '../../src/engine/resolve-calls.ts'
 import { cancelRun, changeCap, pauseRun } from '../../src/engine/run-acts.ts'
@@ -236,6 +237,10 @@ describe('a resolution is refused', () => {
     expect(await arena.calls(run.id)).toEqual({ suspect: 2 })
     // One of the two has been given up by the worker itself: that one is over.
     await book(arena, run, finished(call, failed('lost', UNKNOWN)))
+    // Named together, neither is resolved.
+    const named = resolve(run, { calls: calls.map(({ callId }) => callId) })
+    await expect(named).rejects.toMatchObject({ code: 'call.may_answer' })
+    expect(await arena.calls(run.id)).toEqual({ suspect: 2 })
     expect(await resolve(run)).toMatchObject({ calls: 1, left: 1 })
     await arena.db.query('update collection_workers set stopped_at = now() where id = $1', [worker])
     expect(await resolve(run)).toMatchObject({ calls: 1, left: 0 })
@@ -415,6 +420,20 @@ describe('acts of people', () => {
         after: { budgetCapCents: 4_200 },
       },
     ])
+  })
+
+  it('and changes of where it is told, by host only: the path may be a secret', async () => {
+    const { orgId, userId } = arena.actor
+    await changeHook(arena.db, orgId, { url: 'https://example.org/hooks/secret' }, userId)
+    const [row] = await arena.rows(
+      `select actor_id, target, before, after from audit_log where action = 'hook.changed' order by id desc limit 1`,
+    )
+    expect(row).toEqual({
+      actor_id: userId,
+      target: `settings:${orgId}`,
+      before: { notifyHost: null },
+      after: { notifyHost: 'example.org', newSecret: true },
+    })
   })
 
   it('are not done at all when they cannot be written down', async () => {

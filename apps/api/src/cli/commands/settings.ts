@@ -55,7 +55,7 @@ Examples:
       checkFilterSettings(filters)
       const { filters: changed, hook, ...rest } = change
       const settings = await changeOrgSettings(db, actor, { ...rest, ...(changed ? { filters } : {}) })
-      const notifySecret = hook ? await changeHook(db, actor.orgId, hook) : null
+      const notifySecret = hook ? await changeHook(db, actor.orgId, hook, actor.userId) : null
       show(context, actor.orgName, { settings, notifySecret, ...(await besideSettings(db, actor.orgId)) })
     })
   })
