@@ -3,6 +3,8 @@
  * one, add an entry; a test checks that its text is still there and that docs/guards.md is up to date.
  */
 
+import { PEOPLE } from './people.ts'
+
 /** How the guard is taken away in a copy of the repository. */
 export type Removal =
   /** A text of one file is replaced; it must be there exactly once. */
@@ -458,4 +460,4 @@ const ANSWERS: readonly Guard[] = [
   ),
 ]
 
-export const GUARDS: readonly Guard[] = [...MONEY, ...FENCES, ...STATES, ...ROWS, ...ANSWERS]
+export const GUARDS: readonly Guard[] = [...MONEY, ...FENCES, ...STATES, ...ROWS, ...ANSWERS, ...PEOPLE]
