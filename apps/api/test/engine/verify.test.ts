@@ -429,6 +429,9 @@ describe('verify on broken states', () => {
     expect(await broken(db)).toEqual([])
     await breakWith(`update collection_items set not_before = now() - interval '61 s' where status = 'pending'`)
     expect(await broken(db)).toEqual(['I8'])
+    // What a sample holds back waits for a person, not for its moment.
+    await breakWith(`update collection_items set not_before = 'infinity' where status = 'pending'`)
+    expect(await broken(db)).toEqual(['I8'])
     await breakWith(`update collection_workers set heartbeat_at = now() - interval '1 minute'`)
     expect(await broken(db)).toEqual([])
   })
