@@ -460,4 +460,39 @@ const ANSWERS: readonly Guard[] = [
   ),
 ]
 
-export const GUARDS: readonly Guard[] = [...MONEY, ...FENCES, ...STATES, ...ROWS, ...ANSWERS, ...PEOPLE]
+const source = (file: string, find: string, put: string): Removal => ({ file: `apps/api/src/${file}`, find, put })
+
+const ESTIMATES: readonly Guard[] = [
+  {
+    id: 'cap-covers-at-create',
+    against: 'creating a run that would surely stop at its cap',
+    without: source('engine/create.ts', '  if (!sample) checkCapCovers(plan)\n', ''),
+    falls: [`${ENGINE}/estimates.test.ts`, 'is refused with what it would cover'],
+  },
+  {
+    id: 'cap-covers-at-start',
+    against: 'starting one whose cap was lowered meanwhile',
+    without: source('engine/start.ts', '    await checkStillCovered(tx, run)\n', ''),
+    falls: [`${ENGINE}/estimates.test.ts`, 'is refused at the start as well'],
+  },
+  {
+    id: 'sample-climbs',
+    against: 'a sample that teaches nothing of second queries',
+    without: source('engine/claim.ts', '  if (isSampling(run)) return left >= searchPrice\n', ''),
+    falls: [`${ENGINE}/sample.test.ts`, 'is the run itself'],
+  },
+  {
+    id: 'estimate-of-own-runs',
+    against: 'an estimate that learns from another organisation',
+    without: source('runs/figures.ts', 'where r.org_id = $1 and s.adapter', 'where $1::uuid is not null and s.adapter'),
+    falls: [`${ENGINE}/estimates.test.ts`, 'runs never count'],
+  },
+  {
+    id: 'capped-runs-teach-nothing',
+    against: 'an estimate too low because runs at their cap asked no second query',
+    without: source('runs/learn.ts', 'categories.filter((one) => !one.capped)', 'categories'),
+    falls: ['apps/api/test/runs/learned-estimate.test.ts', 'of a run at its cap'],
+  },
+]
+
+export const GUARDS: readonly Guard[] = [...MONEY, ...FENCES, ...STATES, ...ROWS, ...ANSWERS, ...PEOPLE, ...ESTIMATES]
