@@ -71,6 +71,10 @@ async function freezeOne(scene: Scene, { point, back }: Freeze, nth: number): Pr
   const zombie = await scene.begin(point === null ? undefined : { point, nth, signal: 'SIGSTOP' })
   if (point === null) {
     await until(fresh.db, 'select from collection_runs where id = $1 and held_calls >= 10', [run.id])
+    // Sent, not only held: it may still be asking for its token.
+    while (((await scene.market.sandbox.get('/sandbox/stats')) as { open: number }).open < 10) {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
     zombie.freeze()
   } else await frozen(zombie.pid)
   await scene.latency(back === 'during' ? 500 : 0)
@@ -79,7 +83,8 @@ async function freezeOne(scene: Scene, { point, back }: Freeze, nth: number): Pr
   if (back === 'after') expect(await scene.end(run)).toMatchObject({ status: 'completed', heldCalls: 0 })
   await (back === 'after' ? scene.check() : scene.checkBusy())
   zombie.thaw()
-  expect(await scene.end(run)).toMatchObject({ status: 'completed' })
+  const { status, pauseReason, pauseNote } = await scene.end(run)
+  expect({ status, pauseReason, pauseNote }).toEqual({ status: 'completed', pauseReason: null, pauseNote: null })
   // It books whatever it still has before it leaves.
   await zombie.stop()
   await heir.stop()
