@@ -4,7 +4,7 @@
 -- An organisation may name an address that is told when a run passes its soft
 -- mark, pauses by itself, completes or fails. What is to be told is written with
 -- the event, in one transaction, and sent by workers afterwards: nothing is lost,
--- and nothing waits for the receiver. docs/adr/0013 says why.
+-- and nothing waits for the receiver. docs/adr/0014 says why.
 -- ============================================================================
 
 -- ============================================================================
