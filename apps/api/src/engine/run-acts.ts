@@ -71,7 +71,8 @@ export function pauseRun(db: Db, runId: string, pause: Pause): Promise<RunSnapsh
 }
 
 /**
- * Lets a paused run go on, beyond its sample when that is through; when all places of its organisation are taken it stays paused. Returns the run as it stands.
+ * Lets a paused run go on, beyond its sample when that is through; when all places of its organisation are taken it stays
+ * paused. Returns the run as it stands.
  * Throws AppError `run.wrong_state` when the run is not paused, `run.cap_reached` or `month.cap_reached` when what the cap
  * leaves is less than `callPriceMicros`, the price of one call.
  */

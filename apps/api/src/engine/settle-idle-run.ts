@@ -11,8 +11,8 @@ import { isSampleThrough, isSampling } from './sample.ts'
 
 /**
  * Looks at the run afresh. Closes the lane when the run is no longer running; completes a run that is done; fails one
- * that brought no answer at all; pauses one whose cap, or whose month's cap, leaves less than one call. Otherwise the lane goes on waiting: for
- * other workers, or for the moment an item may be tried again.
+ * that brought no answer at all; pauses one whose cap, or whose month's cap, leaves less than one call. Otherwise the lane
+ * goes on waiting: for other workers, or for the moment an item may be tried again.
  */
 export async function settleIdleRun(lane: Lane): Promise<void> {
   await throughOutages(lane, async () => {

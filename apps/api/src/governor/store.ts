@@ -31,7 +31,7 @@ export async function noteSigns(
   signs: readonly Sign[],
   random: number,
 ): Promise<Readonly<{ before: GovernorState; after: GovernorState }> | null> {
-  const { rows } = await tx.query<GovernorState & { nowMs: number; windowMost: number }>({
+  const { rows } = await tx.query<GovernorState & { nowMs: number }>({
     name: 'governor.lock',
     text: `${SELECT_STATE} for no key update`,
     values: [accountId],
