@@ -16,7 +16,7 @@ import { onStage, type Stage } from './support/stage.ts'
 const args = readArgs('Accounting alone: holds plus settlements a second on one run and on many organisations.', {
   calls: { default: 60_000, help: 'calls of one round' },
   orgs: { default: 64, help: 'organisations of the second half, a run each' },
-  batches: { default: '200,400,500', help: 'calls held or settled in one transaction, values to compare' },
+  batches: { default: '200,500,800', help: 'calls held or settled in one transaction, values to compare' },
   connections: { default: '2,4', help: 'connections of the one process, values to compare' },
   rounds: { default: 3, help: 'rounds; the order of the variants turns from round to round' },
   profile: { default: 'no', help: 'yes: tell where the server spends its time, after the table' },

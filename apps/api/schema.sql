@@ -1433,7 +1433,6 @@ CREATE UNIQUE INDEX users_email_key ON auth.users USING btree (lower((email)::te
 CREATE INDEX idx_audit_log_org_id ON public.audit_log USING btree (org_id, id);
 CREATE INDEX idx_audit_log_target ON public.audit_log USING btree (target, id);
 CREATE INDEX idx_collection_calls_category_id ON public.collection_calls USING btree (category_id) WHERE (category_id IS NOT NULL);
-CREATE INDEX idx_collection_calls_held ON public.collection_calls USING btree (run_id, lease_until) WHERE (state = 'held'::text);
 CREATE INDEX idx_collection_calls_in_flight ON public.collection_calls USING btree (account_id, run_id) WHERE (state = 'held'::text);
 CREATE INDEX idx_collection_calls_item_id ON public.collection_calls USING btree (item_id) WHERE (item_id IS NOT NULL);
 CREATE INDEX idx_collection_calls_run_id ON public.collection_calls USING btree (run_id);
@@ -1441,8 +1440,8 @@ CREATE INDEX idx_collection_calls_suspect ON public.collection_calls USING btree
 CREATE INDEX idx_collection_category_figures_org ON public.collection_category_figures USING btree (org_id, category_key);
 CREATE INDEX idx_collection_category_products_item_id ON public.collection_category_products USING btree (item_id);
 CREATE INDEX idx_collection_items_claim ON public.collection_items USING btree (run_id, rung, id) WHERE ((status = 'pending'::text) AND (item_type = 'amazon_product'::text));
-CREATE INDEX idx_collection_items_item_type ON public.collection_items USING btree (item_type);
-CREATE INDEX idx_collection_items_status ON public.collection_items USING btree (status);
+CREATE INDEX idx_collection_items_item_type ON public.collection_items USING brin (item_type);
+CREATE INDEX idx_collection_items_status ON public.collection_items USING brin (status);
 CREATE INDEX idx_collection_lanes_worker_id ON public.collection_lanes USING btree (worker_id);
 CREATE INDEX idx_collection_notifications_org_id ON public.collection_notifications USING btree (org_id, created_at);
 CREATE INDEX idx_collection_notifications_pending ON public.collection_notifications USING btree (next_at) WHERE (state = 'pending'::text);
