@@ -26,6 +26,17 @@ CREATE TABLE gleaner.migrations (
   applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.api_requests (
+  principal text NOT NULL,
+  key text NOT NULL,
+  user_id uuid NOT NULL,
+  request_hash bytea NOT NULL,
+  status integer,
+  headers jsonb,
+  answer text,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
 CREATE TABLE public.audit_log (
   id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
   org_id uuid NOT NULL,
@@ -35,7 +46,8 @@ CREATE TABLE public.audit_log (
   target text NOT NULL,
   before jsonb,
   after jsonb,
-  note text
+  note text,
+  key_id uuid DEFAULT (((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'key_id'::text))::uuid
 );
 
 CREATE TABLE public.collection_call_resolutions (
@@ -651,6 +663,13 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION public.gleaner_claim_org()
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$ SELECT nullif(auth.jwt() ->> 'org_id', '')::uuid $function$;
+
 CREATE OR REPLACE FUNCTION public.gleaner_event_notifies()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -697,6 +716,20 @@ BEGIN
   END LOOP;
   RETURN NULL;
 END
+$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_has_role(org uuid, at_least text)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+  SELECT coalesce(
+    array_position(roles, public.member_role(org)) >= array_position(roles, at_least)
+    AND (NOT claims ?| ARRAY['key_id', 'max_role']
+      OR coalesce(array_position(roles, claims ->> 'max_role') >= array_position(roles, at_least), false))
+    AND coalesce(nullif(claims ->> 'org_id', '')::uuid = org, true), false)
+  FROM (SELECT ARRAY['viewer', 'analyst', 'admin', 'owner'] AS roles, coalesce(auth.jwt(), '{}') AS claims) asked
 $function$;
 
 CREATE OR REPLACE FUNCTION public.gleaner_item_begins()
@@ -1262,6 +1295,11 @@ AS $function$select m.role from public.org_members m where m.org_id = org and m.
 
 ALTER TABLE auth.users ADD CONSTRAINT users_pkey PRIMARY KEY (id);
 ALTER TABLE gleaner.migrations ADD CONSTRAINT migrations_pkey PRIMARY KEY (number);
+ALTER TABLE public.api_requests ADD CONSTRAINT api_requests_pkey PRIMARY KEY (principal, key);
+ALTER TABLE public.api_requests ADD CONSTRAINT api_requests_hash_length CHECK ((octet_length(request_hash) = 32));
+ALTER TABLE public.api_requests ADD CONSTRAINT api_requests_key_length CHECK (((char_length(key) >= 1) AND (char_length(key) <= 200)));
+ALTER TABLE public.api_requests ADD CONSTRAINT api_requests_principal_form CHECK ((principal ~ '^(person|key):[0-9a-f-]{36}$'::text));
+ALTER TABLE public.api_requests ADD CONSTRAINT api_requests_status_range CHECK (((status >= 200) AND (status <= 299)));
 ALTER TABLE public.audit_log ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
 ALTER TABLE public.audit_log ADD CONSTRAINT audit_log_action_form CHECK ((action ~ '^[a-z_]+\.[a-z_]+$'::text));
 ALTER TABLE public.audit_log ADD CONSTRAINT audit_log_note_length CHECK ((char_length(note) <= 1000));
@@ -1391,6 +1429,7 @@ ALTER TABLE public.sellers ADD CONSTRAINT sellers_name_length CHECK (((char_leng
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_normalized_length CHECK (((char_length(normalized_name) >= 1) AND (char_length(normalized_name) <= 200)));
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_platform_check CHECK ((platform = 'ebay'::text));
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_times_seen_range CHECK ((times_seen >= 0));
+ALTER TABLE public.api_requests ADD CONSTRAINT api_requests_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE;
 ALTER TABLE public.audit_log ADD CONSTRAINT audit_log_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_call_resolutions ADD CONSTRAINT collection_call_resolutions_call_id_fkey FOREIGN KEY (call_id) REFERENCES public.collection_calls(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_calls ADD CONSTRAINT collection_calls_category_id_fkey FOREIGN KEY (category_id) REFERENCES public.collection_run_categories(id) ON DELETE CASCADE;
@@ -1430,6 +1469,8 @@ ALTER TABLE public.sellers ADD CONSTRAINT sellers_org_id_fkey FOREIGN KEY (org_i
 -- Indexes
 
 CREATE UNIQUE INDEX users_email_key ON auth.users USING btree (lower((email)::text));
+CREATE INDEX idx_api_requests_created_at ON public.api_requests USING btree (created_at);
+CREATE INDEX idx_api_requests_user_id ON public.api_requests USING btree (user_id);
 CREATE INDEX idx_audit_log_org_id ON public.audit_log USING btree (org_id, id);
 CREATE INDEX idx_audit_log_target ON public.audit_log USING btree (target, id);
 CREATE INDEX idx_collection_calls_category_id ON public.collection_calls USING btree (category_id) WHERE (category_id IS NOT NULL);
@@ -1539,6 +1580,7 @@ CREATE TRIGGER sellers_touch BEFORE UPDATE ON public.sellers FOR EACH ROW EXECUT
 
 ALTER TABLE auth.users ENABLE ROW LEVEL SECURITY;
 ALTER TABLE gleaner.migrations ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.api_requests ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.audit_log ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_call_resolutions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_calls ENABLE ROW LEVEL SECURITY;
@@ -1572,8 +1614,21 @@ CREATE POLICY users_service ON auth.users AS PERMISSIVE FOR ALL TO service_role
 CREATE POLICY migrations_service ON gleaner.migrations AS PERMISSIVE FOR SELECT TO service_role
   USING (true);
 
+CREATE POLICY api_requests_own ON public.api_requests AS PERMISSIVE FOR ALL TO authenticated
+  USING (((user_id = auth.uid()) AND (principal = COALESCE(('key:'::text || NULLIF((auth.jwt() ->> 'key_id'::text), ''::text)), ('person:'::text || (auth.jwt() ->> 'sub'::text))))));
+
+CREATE POLICY api_requests_service_role ON public.api_requests AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
 CREATE POLICY audit_log_admin_read ON public.audit_log AS PERMISSIVE FOR SELECT TO authenticated
-  USING ((public.member_role(org_id) = ANY (ARRAY['owner'::text, 'admin'::text])));
+  USING (public.gleaner_has_role(org_id, 'admin'::text));
+
+CREATE POLICY audit_log_claim_org ON public.audit_log AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
+CREATE POLICY audit_log_member_append ON public.audit_log AS PERMISSIVE FOR INSERT TO authenticated
+  WITH CHECK (((actor_id = auth.uid()) AND (org_id = public.gleaner_claim_org()) AND public.gleaner_has_role(org_id, 'viewer'::text)));
 
 CREATE POLICY audit_log_service_role ON public.audit_log AS PERMISSIVE FOR ALL TO service_role
   USING (true)
@@ -1596,6 +1651,9 @@ CREATE POLICY collection_calls_member_read ON public.collection_calls AS PERMISS
 CREATE POLICY collection_calls_service_role ON public.collection_calls AS PERMISSIVE FOR ALL TO service_role
   USING (true)
   WITH CHECK (true);
+
+CREATE POLICY collection_category_figures_claim_org ON public.collection_category_figures AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
 
 CREATE POLICY collection_category_figures_member_read ON public.collection_category_figures AS PERMISSIVE FOR SELECT TO authenticated
   USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
@@ -1622,6 +1680,9 @@ CREATE POLICY collection_events_service_role ON public.collection_events AS PERM
   USING (true)
   WITH CHECK (true);
 
+CREATE POLICY collection_hooks_claim_org ON public.collection_hooks AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
 CREATE POLICY collection_hooks_service_role ON public.collection_hooks AS PERMISSIVE FOR ALL TO service_role
   USING (true)
   WITH CHECK (true);
@@ -1644,11 +1705,17 @@ CREATE POLICY collection_lanes_service_role ON public.collection_lanes AS PERMIS
   USING (true)
   WITH CHECK (true);
 
+CREATE POLICY collection_months_claim_org ON public.collection_months AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
 CREATE POLICY collection_months_member_read ON public.collection_months AS PERMISSIVE FOR SELECT TO authenticated
   USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
 
 CREATE POLICY collection_months_service_role ON public.collection_months AS PERMISSIVE FOR SELECT TO service_role
   USING (true);
+
+CREATE POLICY collection_notifications_claim_org ON public.collection_notifications AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
 
 CREATE POLICY collection_notifications_member_read ON public.collection_notifications AS PERMISSIVE FOR SELECT TO authenticated
   USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
@@ -1666,6 +1733,9 @@ CREATE POLICY collection_run_categories_service_role ON public.collection_run_ca
   USING (true)
   WITH CHECK (true);
 
+CREATE POLICY collection_run_figures_claim_org ON public.collection_run_figures AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
 CREATE POLICY collection_run_figures_member_read ON public.collection_run_figures AS PERMISSIVE FOR SELECT TO authenticated
   USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
 
@@ -1673,12 +1743,32 @@ CREATE POLICY collection_run_figures_service_role ON public.collection_run_figur
   USING (true)
   WITH CHECK (true);
 
+CREATE POLICY collection_runs_admin_update ON public.collection_runs AS PERMISSIVE FOR UPDATE TO authenticated
+  USING (public.gleaner_has_role(org_id, 'admin'::text))
+  WITH CHECK (public.gleaner_has_role(org_id, 'admin'::text));
+
+CREATE POLICY collection_runs_claim_org ON public.collection_runs AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
 CREATE POLICY collection_runs_member_read ON public.collection_runs AS PERMISSIVE FOR SELECT TO authenticated
   USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY collection_runs_owner_delete ON public.collection_runs AS PERMISSIVE FOR DELETE TO authenticated
+  USING (public.gleaner_has_role(org_id, 'owner'::text));
 
 CREATE POLICY collection_runs_service_role ON public.collection_runs AS PERMISSIVE FOR ALL TO service_role
   USING (true)
   WITH CHECK (true);
+
+CREATE POLICY collection_settings_admin_update ON public.collection_settings AS PERMISSIVE FOR UPDATE TO authenticated
+  USING (public.gleaner_has_role(org_id, 'admin'::text))
+  WITH CHECK (public.gleaner_has_role(org_id, 'admin'::text));
+
+CREATE POLICY collection_settings_claim_org ON public.collection_settings AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
+CREATE POLICY collection_settings_member_begin ON public.collection_settings AS PERMISSIVE FOR INSERT TO authenticated
+  WITH CHECK (public.gleaner_has_role(org_id, 'viewer'::text));
 
 CREATE POLICY collection_settings_member_read ON public.collection_settings AS PERMISSIVE FOR SELECT TO authenticated
   USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
@@ -1696,15 +1786,22 @@ CREATE POLICY collection_sightings_service_role ON public.collection_sightings A
   USING (true)
   WITH CHECK (true);
 
+CREATE POLICY collection_workers_member_read ON public.collection_workers AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((EXISTS ( SELECT
+   FROM public.member_org_ids() member_org_ids(member_org_ids))));
+
 CREATE POLICY collection_workers_service_role ON public.collection_workers AS PERMISSIVE FOR ALL TO service_role
   USING (true)
   WITH CHECK (true);
 
+CREATE POLICY org_members_claim_org ON public.org_members AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
 CREATE POLICY org_members_delete ON public.org_members AS PERMISSIVE FOR DELETE TO authenticated
-  USING (((public.member_role(org_id) = 'owner'::text) OR ((public.member_role(org_id) = 'admin'::text) AND (role <> 'owner'::text))));
+  USING ((public.gleaner_has_role(org_id, 'owner'::text) OR (public.gleaner_has_role(org_id, 'admin'::text) AND (role <> 'owner'::text))));
 
 CREATE POLICY org_members_insert ON public.org_members AS PERMISSIVE FOR INSERT TO authenticated
-  WITH CHECK (((public.member_role(org_id) = 'owner'::text) OR ((public.member_role(org_id) = 'admin'::text) AND (role <> 'owner'::text))));
+  WITH CHECK ((public.gleaner_has_role(org_id, 'owner'::text) OR (public.gleaner_has_role(org_id, 'admin'::text) AND (role <> 'owner'::text))));
 
 CREATE POLICY org_members_select ON public.org_members AS PERMISSIVE FOR SELECT TO authenticated
   USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
@@ -1714,8 +1811,11 @@ CREATE POLICY org_members_service ON public.org_members AS PERMISSIVE FOR ALL TO
   WITH CHECK (true);
 
 CREATE POLICY org_members_update ON public.org_members AS PERMISSIVE FOR UPDATE TO authenticated
-  USING (((public.member_role(org_id) = 'owner'::text) OR ((public.member_role(org_id) = 'admin'::text) AND (role <> 'owner'::text))))
-  WITH CHECK (((public.member_role(org_id) = 'owner'::text) OR ((public.member_role(org_id) = 'admin'::text) AND (role <> 'owner'::text))));
+  USING ((public.gleaner_has_role(org_id, 'owner'::text) OR (public.gleaner_has_role(org_id, 'admin'::text) AND (role <> 'owner'::text))))
+  WITH CHECK ((public.gleaner_has_role(org_id, 'owner'::text) OR (public.gleaner_has_role(org_id, 'admin'::text) AND (role <> 'owner'::text))));
+
+CREATE POLICY orgs_claim_org ON public.orgs AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
 
 CREATE POLICY orgs_select ON public.orgs AS PERMISSIVE FOR SELECT TO authenticated
   USING ((id IN ( SELECT public.member_org_ids() AS member_org_ids)));
@@ -1725,8 +1825,8 @@ CREATE POLICY orgs_service ON public.orgs AS PERMISSIVE FOR ALL TO service_role
   WITH CHECK (true);
 
 CREATE POLICY orgs_update ON public.orgs AS PERMISSIVE FOR UPDATE TO authenticated
-  USING ((public.member_role(id) = ANY (ARRAY['owner'::text, 'admin'::text])))
-  WITH CHECK ((public.member_role(id) = ANY (ARRAY['owner'::text, 'admin'::text])));
+  USING (public.gleaner_has_role(id, 'admin'::text))
+  WITH CHECK (public.gleaner_has_role(id, 'admin'::text));
 
 CREATE POLICY provider_accounts_read ON public.provider_accounts AS PERMISSIVE FOR SELECT TO authenticated
   USING (true);
@@ -1749,6 +1849,9 @@ CREATE POLICY provider_prices_service_role ON public.provider_prices AS PERMISSI
   USING (true)
   WITH CHECK (true);
 
+CREATE POLICY sellers_claim_org ON public.sellers AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
 CREATE POLICY sellers_member_read ON public.sellers AS PERMISSIVE FOR SELECT TO authenticated
   USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
 
@@ -1764,8 +1867,10 @@ REVOKE ALL ON FUNCTION public.gleaner_calls_inserted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_calls_resolved() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_calls_updated() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_category_changed() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_claim_org() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_event_notifies() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_events_inserted() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_has_role(org uuid, at_least text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_items_inserted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_items_updated() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_month_cap_changed() FROM PUBLIC;
@@ -1800,7 +1905,10 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON public.org_members TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.orgs TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.provider_accounts TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.provider_prices TO service_role;
+GRANT DELETE, SELECT ON public.api_requests TO authenticated;
+GRANT DELETE, SELECT ON public.api_requests TO service_role;
 GRANT DELETE, SELECT ON public.collection_hooks TO service_role;
+GRANT DELETE, SELECT ON public.collection_runs TO authenticated;
 GRANT INSERT, SELECT ON public.collection_category_products TO service_role;
 GRANT INSERT, SELECT ON public.collection_items TO service_role;
 GRANT INSERT, SELECT ON public.collection_run_categories TO service_role;
@@ -1824,9 +1932,9 @@ GRANT SELECT ON public.collection_notifications TO authenticated;
 GRANT SELECT ON public.collection_notifications TO service_role;
 GRANT SELECT ON public.collection_run_categories TO authenticated;
 GRANT SELECT ON public.collection_run_figures TO authenticated;
-GRANT SELECT ON public.collection_runs TO authenticated;
 GRANT SELECT ON public.collection_settings TO authenticated;
 GRANT SELECT ON public.collection_sightings TO authenticated;
+GRANT SELECT ON public.collection_workers TO authenticated;
 GRANT SELECT ON public.orgs TO authenticated;
 GRANT SELECT ON public.provider_accounts TO authenticated;
 GRANT SELECT ON public.provider_governors TO authenticated;
@@ -1836,17 +1944,23 @@ GRANT SELECT ON public.sightings TO authenticated;
 GRANT SELECT ON public.sightings TO service_role;
 GRANT SELECT, UPDATE ON public.provider_governors TO service_role;
 GRANT INSERT (account_id, attempt, booked_at, category_id, charge_micros, epoch, hold_micros, id, item_id, lease_until, outcome, request, run_id, rung, state, worker_id) ON public.collection_calls TO service_role;
+GRANT INSERT (action, actor_id, after, before, note, org_id, target) ON public.audit_log TO authenticated;
 GRANT INSERT (action, actor_id, after, before, note, org_id, target) ON public.audit_log TO service_role;
 GRANT INSERT (actor_id, amount_micros, call_id, how, note, verdict) ON public.collection_call_resolutions TO service_role;
 GRANT INSERT (actor_id, data, run_id, seq, type) ON public.collection_events TO service_role;
+GRANT INSERT (key, principal, request_hash, user_id) ON public.api_requests TO authenticated;
+GRANT INSERT (org_id) ON public.collection_settings TO authenticated;
 GRANT INSERT (org_id, secret, url) ON public.collection_hooks TO service_role;
+GRANT UPDATE (answer, headers, status) ON public.api_requests TO authenticated;
 GRANT UPDATE (attempt, cost_cents, cost_micros, epoch, error_code, error_message, finished_at, not_before, outcome, rung, status) ON public.collection_items TO service_role;
 GRANT UPDATE (attempt, epoch, error_code, error_message, finished_at, not_before, product_count, status, step) ON public.collection_run_categories TO service_role;
 GRANT UPDATE (attempts, ended_at, error_message, lease_until, next_at, state, status_code) ON public.collection_notifications TO service_role;
 GRANT UPDATE (booked_at, charge_micros, duration_ms, error_code, error_message, lease_until, outcome, overruled_at, state) ON public.collection_calls TO service_role;
 GRANT UPDATE (budget_cap_cents, cap_micros, checkpoint, failure_reason, name, pause_limit, pause_needs_micros, pause_note, pause_reason, phase, resume_at, sampled_at, soft_warned_at, start_requested_at, status) ON public.collection_runs TO service_role;
+GRANT UPDATE (budget_cap_cents, filters, max_concurrent_runs, month_cap_micros, soft_warning_percent) ON public.collection_settings TO authenticated;
 GRANT UPDATE (call_id, evidence, listing_counts, seen_at, seller_ids) ON public.collection_sightings TO service_role;
 GRANT UPDATE (display_name, feedback_permille, feedback_score, item_count, last_seen_at, last_seen_run_id, normalized_name, platform_id, times_seen) ON public.sellers TO service_role;
+GRANT UPDATE (name) ON public.collection_runs TO authenticated;
 GRANT UPDATE (name) ON public.orgs TO authenticated;
 GRANT UPDATE (role) ON public.org_members TO authenticated;
 GRANT UPDATE (secret, url) ON public.collection_hooks TO service_role;
@@ -1862,6 +1976,10 @@ GRANT EXECUTE ON FUNCTION auth.uid() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION auth.uid() TO anon;
 GRANT EXECUTE ON FUNCTION auth.uid() TO authenticated;
 GRANT EXECUTE ON FUNCTION auth.uid() TO service_role;
+GRANT EXECUTE ON FUNCTION public.gleaner_claim_org() TO authenticated;
+GRANT EXECUTE ON FUNCTION public.gleaner_claim_org() TO service_role;
+GRANT EXECUTE ON FUNCTION public.gleaner_has_role(org uuid, at_least text) TO authenticated;
+GRANT EXECUTE ON FUNCTION public.gleaner_has_role(org uuid, at_least text) TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_month_left(p_org uuid) TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_room(p_account uuid, p_run uuid, p_wanted integer) TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_take_room(p_account uuid, p_calls integer, p_counted boolean) TO service_role;
@@ -1874,9 +1992,13 @@ GRANT EXECUTE ON FUNCTION public.member_role(org uuid) TO service_role;
 
 -- Comments
 
+COMMENT ON TABLE public.api_requests IS 'What writes with an Idempotency-Key were answered, for 24 hours.';
+COMMENT ON COLUMN public.api_requests.request_hash IS 'SHA-256 of method, path and body.';
+COMMENT ON COLUMN public.api_requests.answer IS 'Null with a status: it had none. Null without: it held a secret, and may not be kept.';
 COMMENT ON TABLE public.audit_log IS 'Every act of a person, written in the transaction of the act. Append-only.';
 COMMENT ON COLUMN public.audit_log.target IS 'What was acted on, as kind:id, e.g. run:0192...';
 COMMENT ON COLUMN public.audit_log.before IS 'The fields the act changed, as they were; `after` as they are.';
+COMMENT ON COLUMN public.audit_log.key_id IS 'The API key the act was done with; null for a person at the screen or the command line.';
 COMMENT ON TABLE public.collection_call_resolutions IS 'How suspect calls were settled, when no answer came: by whom, as what, and why. Append-only.';
 COMMENT ON TABLE public.collection_calls IS 'The ledger: one row per request to a provider, durable before it is sent.';
 COMMENT ON COLUMN public.collection_calls.id IS 'Made by us; sent as x-request-id; the idempotency key where a provider takes one.';

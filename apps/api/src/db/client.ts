@@ -32,6 +32,8 @@ export type Db = Queryable &
     /** E.g. 180004 for 18.4. */
     serverVersion: number
     pool: pg.Pool
+    /** Set where this is a part of a transaction that is open already (acting.ts): `withTx` works in it instead of in one of its own. */
+    join?: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
     /** Ends all connections once their statements are done. */
     close(): Promise<void>
   }>
@@ -159,7 +161,11 @@ function queryOn(target: pg.Pool | pg.PoolClient): Queryable['query'] {
       : target.query({ ...statement, values: [...(statement.values ?? values ?? [])] })
 }
 
-export type TxOptions = Readonly<{ isolation?: 'read committed' | 'repeatable read' | 'serializable' }>
+export type TxOptions = Readonly<{
+  isolation?: 'read committed' | 'repeatable read' | 'serializable'
+  /** Refuses every write. */
+  readOnly?: boolean
+}>
 
 /**
  * Runs `work` in one transaction on one connection. Committed when it returns; rolled back when it throws, and then the
@@ -168,11 +174,14 @@ export type TxOptions = Readonly<{ isolation?: 'read committed' | 'repeatable re
  * committed before the lock was free.
  */
 export async function withTx<T>(db: Db, work: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
+  if (db.join) return joinTx(db.join, work, options)
   const client = await db.pool.connect()
   let broken: Error | undefined
   const tx = openTx(client)
   try {
-    await client.query(`begin isolation level ${options.isolation ?? 'read committed'}`)
+    await client.query(
+      `begin isolation level ${options.isolation ?? 'read committed'}${options.readOnly ? ' read only' : ''}`,
+    )
     const result = await work(tx)
     tx.end()
     await commit(client)
@@ -184,6 +193,15 @@ export async function withTx<T>(db: Db, work: (tx: Tx) => Promise<T>, options: T
   } finally {
     client.release(broken)
   }
+}
+
+function joinTx<T>(
+  join: NonNullable<Db['join']>,
+  work: (tx: Tx) => Promise<T>,
+  { isolation = 'read committed' }: TxOptions,
+): Promise<T> {
+  if (isolation !== 'read committed') throw new Error(`this is a part of a transaction that is not ${isolation}`)
+  return join(work)
 }
 
 /** Commits. Throws CommitUnknown when no answer came, the server's own error when it refused. */
@@ -240,6 +258,8 @@ const BACKOFF_MS = 10
  * to 10, 20, 40, 80, 160 ms. `work` must have no effect outside the transaction.
  */
 export async function withTxRetry<T>(db: Db, work: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
+  // A part of a transaction is not repeated alone: what came before it rests on what is undone with the whole.
+  if (db.join) return withTx(db, work, options)
   for (let attempt = 1; ; attempt++) {
     try {
       return await withTx(db, work, options)

@@ -4,6 +4,31 @@ import type { ColumnType, Generated, GeneratedAlways } from 'kysely'
 /** JSON is read parsed and written as text: the driver would make a PostgreSQL array of a JavaScript one. */
 type Json<Written> = ColumnType<unknown, Written, Written>
 
+/** A row of the table api_requests. */
+export interface ApiRequestsRow {
+  principal: string
+  key: string
+  user_id: string
+  /** SHA-256 of method, path and body. */
+  request_hash: Buffer
+  status: number | null
+  headers: unknown
+  /** Null with a status: it had none. Null without: it held a secret, and may not be kept. */
+  answer: string | null
+  created_at: Date
+}
+
+export interface ApiRequestsTable {
+  principal: string
+  key: string
+  user_id: string
+  request_hash: Buffer
+  status: number | null
+  headers: Json<string | null | undefined>
+  answer: string | null
+  created_at: Generated<Date>
+}
+
 /** A row of the table audit_log. */
 export interface AuditLogRow {
   id: number
@@ -17,6 +42,8 @@ export interface AuditLogRow {
   before: unknown
   after: unknown
   note: string | null
+  /** The API key the act was done with; null for a person at the screen or the command line. */
+  key_id: string | null
 }
 
 export interface AuditLogTable {
@@ -29,6 +56,7 @@ export interface AuditLogTable {
   before: Json<string | null | undefined>
   after: Json<string | null | undefined>
   note: string | null
+  key_id: Generated<string | null>
 }
 
 /** A row of the table collection_call_resolutions. */
@@ -895,6 +923,7 @@ export interface GleanerMigrationsTable {
 
 /** All tables and views, for Kysely. */
 export interface Tables {
+  api_requests: ApiRequestsTable
   audit_log: AuditLogTable
   collection_call_resolutions: CollectionCallResolutionsTable
   collection_calls: CollectionCallsTable

@@ -58,11 +58,11 @@ describe('help', () => {
 })
 
 describe('docs/errors.md', () => {
-  it('has every code of the catalogue with its exit status, and no other', () => {
+  it('has every code of the catalogue with its exit status and that of the API, and no other', () => {
     const docs = readFileSync(join(ROOT, 'docs', 'errors.md'), 'utf8')
-    const rows = [...docs.matchAll(/^\| `([a-z]+\.[a-z_]+)` \| (\d) \| .{10,} \| .{10,} \|$/gm)]
-    const documented = Object.fromEntries(rows.map(([, code = '', exit]) => [code, Number(exit)]))
-    expect(documented).toEqual(Object.fromEntries(Object.entries(ERRORS).map(([code, { exit }]) => [code, exit])))
+    const rows = [...docs.matchAll(/^\| `([a-z]+\.[a-z_]+)` \| (\d) \| (\d{3}) \| .{10,} \| .{10,} \|$/gm)]
+    const documented = rows.map(([, code = '', exit, status]) => [code, { exit: Number(exit), status: Number(status) }])
+    expect(Object.fromEntries(documented)).toEqual(ERRORS)
   })
 })
 

@@ -1,0 +1,157 @@
+/**
+ * Who may do what with every table and view: the decisions that access-matrix.test.ts holds the database against. A table
+ * that is made without one fails there; so does one without rows to try it on (`seedOrg`).
+ */
+import { randomUUID } from 'node:crypto'
+import { newId } from '../../src/base/ids.ts'
+import type { Queryable } from '../../src/db/client.ts'
+import type { Role } from '../../src/db/session.ts'
+
+export type Decision = Readonly<{
+  /** Which rows `t` belong to the organisation $1; null = the table belongs to the installation, and nobody signed in touches it, or all members alike. */
+  rows: string | null
+  /** The least role that may; left out = nobody who is signed in. */
+  select?: Role
+  update?: Role
+  delete?: Role
+  insert?: Role
+  /** Of the rows, those that `update` and `delete` are tried on. */
+  on?: string
+  /** A row to insert for the organisation, by the person. */
+  insertSql?: (org: string, person: string) => string
+}>
+
+const OF_RUN = 't.run_id in (select id from collection_runs where org_id = $1)'
+const OF_ORG = 't.org_id = $1'
+
+/** Everything of every schema but the queue's, which is its library's. */
+export const DECISIONS: Readonly<Record<string, Decision>> = {
+  'auth.users': { rows: null },
+  'gleaner.migrations': { rows: null },
+  'public.api_requests': { rows: null },
+  'public.audit_log': {
+    rows: OF_ORG,
+    select: 'admin',
+    insert: 'viewer',
+    insertSql: (org, person) =>
+      `insert into audit_log (org_id, actor_id, action, target) values ('${org}', '${person}', 'view.saved', 'view:1')`,
+  },
+  'public.collection_call_resolutions': {
+    rows: `t.call_id in (select c.id from collection_calls c join collection_runs r on r.id = c.run_id where r.org_id = $1)`,
+    select: 'viewer',
+  },
+  'public.collection_calls': { rows: OF_RUN, select: 'viewer' },
+  'public.collection_category_figures': { rows: OF_ORG, select: 'viewer' },
+  'public.collection_category_products': {
+    rows: `t.category_id in (select c.id from collection_run_categories c join collection_runs r on r.id = c.run_id where r.org_id = $1)`,
+    select: 'viewer',
+  },
+  'public.collection_events': { rows: OF_RUN, select: 'viewer' },
+  'public.collection_hooks': { rows: OF_ORG },
+  'public.collection_items': { rows: OF_RUN, select: 'viewer' },
+  'public.collection_lanes': { rows: OF_RUN, select: 'viewer' },
+  'public.collection_months': { rows: OF_ORG, select: 'viewer' },
+  'public.collection_notifications': { rows: OF_ORG, select: 'viewer' },
+  'public.collection_run_categories': { rows: OF_RUN, select: 'viewer' },
+  'public.collection_run_figures': { rows: OF_ORG, select: 'viewer' },
+  'public.collection_runs': { rows: OF_ORG, select: 'viewer', update: 'admin', delete: 'owner' },
+  'public.collection_settings': {
+    rows: OF_ORG,
+    select: 'viewer',
+    update: 'admin',
+    insert: 'viewer',
+    insertSql: (org) => `insert into collection_settings (org_id) values ('${org}') on conflict do nothing`,
+  },
+  'public.collection_sightings': {
+    rows: `t.item_id in (select i.id from collection_items i join collection_runs r on r.id = i.run_id where r.org_id = $1)`,
+    select: 'viewer',
+  },
+  'public.collection_workers': { rows: null, select: 'viewer' },
+  'public.org_members': {
+    rows: OF_ORG,
+    on: `t.role = 'viewer'`,
+    select: 'viewer',
+    update: 'admin',
+    delete: 'admin',
+    insert: 'admin',
+    insertSql: (org) =>
+      `insert into org_members (org_id, user_id, role) select '${org}', id, 'viewer' from (values ('${SPARE}'::uuid)) as spare (id)`,
+  },
+  'public.orgs': { rows: 't.id = $1', select: 'viewer', update: 'admin' },
+  'public.provider_accounts': { rows: null, select: 'viewer' },
+  'public.provider_governors': { rows: null, select: 'viewer' },
+  'public.provider_prices': { rows: null, select: 'viewer' },
+  'public.sellers': { rows: OF_ORG, select: 'viewer' },
+  'public.sightings': { rows: OF_RUN, select: 'viewer' },
+}
+
+/** A person who belongs to nobody, for those who add members. */
+export const SPARE = randomUUID()
+/** A person who asks for nothing: what is theirs alone, nobody sees. */
+export const SILENT = randomUUID()
+
+/** Rows in every table for one organisation, as the superuser. */
+export async function seedOrg(
+  db: Queryable,
+  { org, person, account, worker }: Readonly<{ org: string; person: string; account: string; worker: string }>,
+): Promise<void> {
+  const [run, category, item, call] = [newId(), newId(), newId(), newId()]
+  await db.query(`insert into collection_settings (org_id) values ('${org}')`)
+  await db.query(
+    `insert into collection_hooks (org_id, url, secret) values ('${org}', 'https://example.org/hook', repeat('s', 40))`,
+  )
+  await db.query(
+    `insert into collection_runs (id, org_id, name, budget_cap_cents, category_ids, created_by)
+     values ('${run}', '${org}', 'A run', 2500, '{a}', '${person}')`,
+  )
+  await db.query(
+    `insert into collection_run_categories (id, run_id, category_key, name, position, category, step)
+     values ('${category}', '${run}', 'a', 'A', 1, '{}', '{}')`,
+  )
+  await db.query(
+    `insert into collection_items (id, run_id, item_type, external_id) values ('${item}', '${run}', 'amazon_product', 'A1')`,
+  )
+  await db.query(`insert into collection_category_products (category_id, item_id) values ('${category}', '${item}')`)
+  await db.query(`update collection_runs set status = 'running' where id = '${run}'`)
+  await db.query(
+    `insert into collection_calls (id, run_id, account_id, item_id, worker_id, epoch, attempt, rung, hold_micros, lease_until)
+     values ('${call}', '${run}', '${account}', '${item}', '${worker}', 0, 1, 1, 500, now())`,
+  )
+  await db.query(
+    `update collection_calls set state = 'suspect', outcome = 'lost', booked_at = now() where id = '${call}'`,
+  )
+  await db.query(
+    `insert into collection_call_resolutions (call_id, how, actor_id, verdict, note)
+     values ('${call}', 'person', '${person}', 'not_charged', 'the bill')`,
+  )
+  const seller = newId()
+  await db.query(
+    `insert into sellers (id, org_id, display_name, normalized_name, platform) values ('${seller}', '${org}', 'Anna', 'anna', 'ebay')`,
+  )
+  await db.query(
+    `insert into collection_sightings (item_id, rung, call_id, seller_ids, listing_counts, evidence)
+     values ('${item}', 1, '${call}', '{${seller}}', '{1}', '[[10, 990, [["l1", "A thing", 100, 1]]]]')`,
+  )
+  await db.query(`insert into collection_lanes (run_id, worker_id) values ('${run}', '${worker}')`)
+  await db.query(
+    `insert into collection_events (run_id, seq, type) values ('${run}', 1, 'run.soft_warning')`, // told to the hook
+  )
+  await db.query(
+    `insert into collection_run_figures (run_id, org_id, event_seq, products, searched, lists, places, search_calls,
+       search_hold_micros, search_charge_micros, queries, list_calls, list_hold_micros, list_charge_micros, active_ms)
+     values ('${run}', '${org}', 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)`,
+  )
+  await db.query(
+    `insert into collection_category_figures (run_id, org_id, category_key, listed, own, skipped, decided_first,
+       climbed_first, decided_second, climbed_second, new_sellers, capped, complete)
+     values ('${run}', '${org}', 'a', 1, 1, 0, 1, 0, 0, 0, 1, false, true)`,
+  )
+  await db.query(
+    `insert into audit_log (org_id, actor_id, action, target) values ('${org}', '${person}', 'run.started', 'run:${run}')`,
+  )
+  await db.query(
+    `insert into api_requests (principal, key, user_id, request_hash)
+     values ('person:${SILENT}', '${org}', '${SILENT}', sha256('x'))`,
+  )
+  await db.query(`update collection_runs set status = 'cancelled' where id = '${run}'`)
+}
