@@ -5,7 +5,7 @@
 import type { Queryable } from '../apps/api/src/db/client.ts'
 
 /** The schemas this project makes tables in. */
-export const OWN_SCHEMAS = ['auth', 'gleaner', 'public'] as const
+export const OWN_SCHEMAS = ['auth', 'gleaner', 'gleaner_auth', 'public'] as const
 
 type Part = Readonly<{ title: string; sql: string }>
 

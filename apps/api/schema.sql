@@ -6,6 +6,7 @@ SET check_function_bodies = false;
 
 CREATE SCHEMA IF NOT EXISTS auth;
 CREATE SCHEMA IF NOT EXISTS gleaner;
+CREATE SCHEMA IF NOT EXISTS gleaner_auth;
 CREATE SCHEMA IF NOT EXISTS public;
 
 -- Tables
@@ -24,6 +25,96 @@ CREATE TABLE gleaner.migrations (
   checksum text NOT NULL,
   duration_ms integer NOT NULL,
   applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE gleaner_auth.accounts (
+  id uuid DEFAULT gen_random_uuid() NOT NULL,
+  user_id uuid NOT NULL,
+  account_id text NOT NULL,
+  provider_id text NOT NULL,
+  access_token text,
+  refresh_token text,
+  id_token text,
+  access_token_expires_at timestamp with time zone,
+  refresh_token_expires_at timestamp with time zone,
+  scope text,
+  password text,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE gleaner_auth.owner_links (
+  id uuid DEFAULT gen_random_uuid() NOT NULL,
+  org_id uuid NOT NULL,
+  user_id uuid NOT NULL,
+  token_hash bytea NOT NULL,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  expires_at timestamp with time zone NOT NULL,
+  used_at timestamp with time zone
+);
+
+CREATE TABLE gleaner_auth.sessions (
+  id uuid DEFAULT gen_random_uuid() NOT NULL,
+  user_id uuid NOT NULL,
+  token text NOT NULL,
+  expires_at timestamp with time zone NOT NULL,
+  ip_address text,
+  user_agent text,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE gleaner_auth.tries (
+  key text NOT NULL,
+  tries_count integer DEFAULT 1 NOT NULL,
+  since_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE TABLE gleaner_auth.two_factors (
+  id uuid DEFAULT gen_random_uuid() NOT NULL,
+  user_id uuid NOT NULL,
+  secret text NOT NULL,
+  backup_codes text NOT NULL,
+  verified boolean DEFAULT true,
+  failed_verification_count integer DEFAULT 0,
+  locked_until timestamp with time zone
+);
+
+CREATE TABLE gleaner_auth.users (
+  id uuid DEFAULT gen_random_uuid() NOT NULL,
+  name text NOT NULL,
+  email text NOT NULL,
+  email_verified boolean DEFAULT false NOT NULL,
+  image text,
+  two_factor_enabled boolean DEFAULT false,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE gleaner_auth.verifications (
+  id uuid DEFAULT gen_random_uuid() NOT NULL,
+  identifier text NOT NULL,
+  value text NOT NULL,
+  expires_at timestamp with time zone NOT NULL,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.api_keys (
+  id uuid DEFAULT gen_random_uuid() NOT NULL,
+  org_id uuid NOT NULL,
+  name text NOT NULL,
+  prefix text NOT NULL,
+  last_four text NOT NULL,
+  secret_hash bytea NOT NULL,
+  scopes text[] NOT NULL,
+  max_role text NOT NULL,
+  created_by uuid NOT NULL,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  expires_at timestamp with time zone,
+  last_used_at timestamp with time zone,
+  revoked_at timestamp with time zone,
+  revoked_by uuid
 );
 
 CREATE TABLE public.api_requests (
@@ -325,6 +416,21 @@ CREATE TABLE public.collection_workers (
   stop_because text
 );
 
+CREATE TABLE public.org_invitations (
+  id uuid DEFAULT gen_random_uuid() NOT NULL,
+  org_id uuid NOT NULL,
+  email text NOT NULL,
+  role text NOT NULL,
+  token_hash bytea NOT NULL,
+  invited_by uuid NOT NULL,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  expires_at timestamp with time zone DEFAULT (clock_timestamp() + '7 days'::interval) NOT NULL,
+  accepted_at timestamp with time zone,
+  accepted_by uuid,
+  revoked_at timestamp with time zone,
+  revoked_by uuid
+);
+
 CREATE TABLE public.org_members (
   org_id uuid NOT NULL,
   user_id uuid NOT NULL,
@@ -431,6 +537,83 @@ CREATE OR REPLACE FUNCTION auth.uid()
  STABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$select (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid$function$;
+
+CREATE OR REPLACE FUNCTION gleaner_auth.account_audited()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+  IF TG_OP = 'DELETE' THEN
+    PERFORM gleaner_auth.audit_person(OLD.user_id, 'person.identity_removed', jsonb_build_object('by', OLD.provider_id));
+  ELSIF TG_OP = 'UPDATE' THEN
+    PERFORM gleaner_auth.audit_person(NEW.user_id, 'person.password_changed');
+  ELSIF NEW.provider_id = 'credential' THEN
+    PERFORM gleaner_auth.audit_person(NEW.user_id, 'person.password_set');
+  ELSE
+    PERFORM gleaner_auth.audit_person(NEW.user_id, 'person.identity_added', jsonb_build_object('by', NEW.provider_id));
+  END IF;
+  RETURN NULL;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION gleaner_auth.audit_person(person uuid, act text, fields jsonb DEFAULT NULL::jsonb)
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+  INSERT INTO audit_log (org_id, actor_id, action, target, after)
+  SELECT m.org_id, person, act, 'person:' || person, fields FROM org_members m WHERE m.user_id = person
+$function$;
+
+CREATE OR REPLACE FUNCTION gleaner_auth.person_made()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+  INSERT INTO auth.users (id, email, raw_user_meta_data) VALUES (NEW.id, NEW.email, jsonb_build_object('name', NEW.name))
+  ON CONFLICT (id) DO UPDATE SET email = excluded.email, updated_at = now(),
+    raw_user_meta_data = coalesce(users.raw_user_meta_data, '{}') || excluded.raw_user_meta_data;
+  RETURN NEW;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION gleaner_auth.recovery_codes_audited()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM gleaner_auth.audit_person(NEW.user_id, 'person.recovery_codes_changed');
+  RETURN NULL;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION gleaner_auth.user_audited()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+  IF NEW.name <> OLD.name THEN
+    PERFORM gleaner_auth.audit_person(NEW.id, 'person.renamed', jsonb_build_object('name', NEW.name));
+  END IF;
+  IF NEW.email <> OLD.email THEN
+    PERFORM gleaner_auth.audit_person(NEW.id, 'person.email_changed', jsonb_build_object('email', NEW.email));
+  END IF;
+  IF coalesce(NEW.two_factor_enabled, false) <> coalesce(OLD.two_factor_enabled, false) THEN
+    PERFORM gleaner_auth.audit_person(NEW.id,
+      CASE WHEN NEW.two_factor_enabled THEN 'person.second_factor_on' ELSE 'person.second_factor_off' END);
+  END IF;
+  RETURN NULL;
+END
+$function$;
 
 CREATE OR REPLACE FUNCTION public.gleaner_account_governor()
  RETURNS trigger
@@ -819,6 +1002,32 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION public.gleaner_keep_an_owner()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+      BEGIN
+        -- Two owners who leave at the same moment wait for each other here. No row: the organisation itself goes.
+        PERFORM FROM orgs WHERE id = OLD.org_id FOR NO KEY UPDATE;
+        IF FOUND AND NOT EXISTS (SELECT FROM org_members WHERE org_id = OLD.org_id AND role = 'owner') THEN
+          RAISE EXCEPTION 'an organisation keeps at least one owner' USING ERRCODE = 'GL007';
+        END IF;
+        RETURN NULL;
+      END
+      $function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_me()
+ RETURNS TABLE(user_id uuid, name text, email text)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER ROWS 1
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+  SELECT u.id, coalesce(u.raw_user_meta_data ->> 'name', u.raw_user_meta_data ->> 'full_name'), u.email::text
+  FROM auth.users u WHERE u.id = auth.uid()
+$function$;
+
 CREATE OR REPLACE FUNCTION public.gleaner_month_cap_changed()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -897,6 +1106,17 @@ AS $function$
   INSERT INTO collection_months (org_id, month, cap_micros)
   VALUES (p_org, p_month, (SELECT month_cap_micros FROM collection_settings WHERE org_id = p_org))
   ON CONFLICT (org_id, month) DO NOTHING
+$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_people(org uuid)
+ RETURNS TABLE(user_id uuid, name text, email text)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER ROWS 10
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+  SELECT u.id, coalesce(u.raw_user_meta_data ->> 'name', u.raw_user_meta_data ->> 'full_name'), u.email::text
+  FROM org_members m JOIN auth.users u ON u.id = m.user_id
+  WHERE m.org_id = org AND gleaner_has_role(org, 'viewer')
 $function$;
 
 CREATE OR REPLACE FUNCTION public.gleaner_room(p_account uuid, p_run uuid, p_wanted integer)
@@ -1295,6 +1515,30 @@ AS $function$select m.role from public.org_members m where m.org_id = org and m.
 
 ALTER TABLE auth.users ADD CONSTRAINT users_pkey PRIMARY KEY (id);
 ALTER TABLE gleaner.migrations ADD CONSTRAINT migrations_pkey PRIMARY KEY (number);
+ALTER TABLE gleaner_auth.accounts ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
+ALTER TABLE gleaner_auth.accounts ADD CONSTRAINT accounts_identity_unique UNIQUE (provider_id, account_id);
+ALTER TABLE gleaner_auth.accounts ADD CONSTRAINT accounts_no_tokens CHECK (((access_token IS NULL) AND (refresh_token IS NULL) AND (id_token IS NULL)));
+ALTER TABLE gleaner_auth.owner_links ADD CONSTRAINT owner_links_pkey PRIMARY KEY (id);
+ALTER TABLE gleaner_auth.owner_links ADD CONSTRAINT owner_links_token_unique UNIQUE (token_hash);
+ALTER TABLE gleaner_auth.owner_links ADD CONSTRAINT owner_links_token_hash_length CHECK ((octet_length(token_hash) = 32));
+ALTER TABLE gleaner_auth.sessions ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
+ALTER TABLE gleaner_auth.sessions ADD CONSTRAINT sessions_token_unique UNIQUE (token);
+ALTER TABLE gleaner_auth.tries ADD CONSTRAINT tries_pkey PRIMARY KEY (key);
+ALTER TABLE gleaner_auth.two_factors ADD CONSTRAINT two_factors_pkey PRIMARY KEY (id);
+ALTER TABLE gleaner_auth.two_factors ADD CONSTRAINT two_factors_one_each UNIQUE (user_id);
+ALTER TABLE gleaner_auth.users ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+ALTER TABLE gleaner_auth.users ADD CONSTRAINT users_email_unique UNIQUE (email);
+ALTER TABLE gleaner_auth.users ADD CONSTRAINT users_email_lower CHECK ((email = lower(email)));
+ALTER TABLE gleaner_auth.verifications ADD CONSTRAINT verifications_pkey PRIMARY KEY (id);
+ALTER TABLE public.api_keys ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
+ALTER TABLE public.api_keys ADD CONSTRAINT api_keys_prefix_unique UNIQUE (prefix);
+ALTER TABLE public.api_keys ADD CONSTRAINT api_keys_last_four_length CHECK ((char_length(last_four) = 4));
+ALTER TABLE public.api_keys ADD CONSTRAINT api_keys_max_role_known CHECK ((max_role = ANY (ARRAY['admin'::text, 'analyst'::text, 'viewer'::text])));
+ALTER TABLE public.api_keys ADD CONSTRAINT api_keys_name_length CHECK (((char_length(btrim(name)) >= 1) AND (char_length(btrim(name)) <= 100)));
+ALTER TABLE public.api_keys ADD CONSTRAINT api_keys_prefix_form CHECK ((prefix ~ '^glk_[0-9a-z]{10}$'::text));
+ALTER TABLE public.api_keys ADD CONSTRAINT api_keys_revoked_by_somebody CHECK (((revoked_at IS NULL) = (revoked_by IS NULL)));
+ALTER TABLE public.api_keys ADD CONSTRAINT api_keys_scopes_known CHECK ((((cardinality(scopes) >= 1) AND (cardinality(scopes) <= 8)) AND (scopes <@ ARRAY['read'::text, 'sellers:write'::text, 'exports:write'::text, 'runs:write'::text, 'settings:write'::text])));
+ALTER TABLE public.api_keys ADD CONSTRAINT api_keys_secret_hash_length CHECK ((octet_length(secret_hash) = 32));
 ALTER TABLE public.api_requests ADD CONSTRAINT api_requests_pkey PRIMARY KEY (principal, key);
 ALTER TABLE public.api_requests ADD CONSTRAINT api_requests_hash_length CHECK ((octet_length(request_hash) = 32));
 ALTER TABLE public.api_requests ADD CONSTRAINT api_requests_key_length CHECK (((char_length(key) >= 1) AND (char_length(key) <= 200)));
@@ -1399,6 +1643,14 @@ ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_soft_r
 ALTER TABLE public.collection_sightings ADD CONSTRAINT collection_sightings_pkey PRIMARY KEY (item_id, rung);
 ALTER TABLE public.collection_sightings ADD CONSTRAINT collection_sightings_aligned CHECK ((cardinality(listing_counts) = cardinality(seller_ids)));
 ALTER TABLE public.collection_workers ADD CONSTRAINT collection_workers_pkey PRIMARY KEY (id);
+ALTER TABLE public.org_invitations ADD CONSTRAINT org_invitations_pkey PRIMARY KEY (id);
+ALTER TABLE public.org_invitations ADD CONSTRAINT org_invitations_token_unique UNIQUE (token_hash);
+ALTER TABLE public.org_invitations ADD CONSTRAINT org_invitations_accepted_by_somebody CHECK (((accepted_at IS NULL) = (accepted_by IS NULL)));
+ALTER TABLE public.org_invitations ADD CONSTRAINT org_invitations_email_lower CHECK (((email = lower(email)) AND (char_length(email) <= 254)));
+ALTER TABLE public.org_invitations ADD CONSTRAINT org_invitations_one_end CHECK (((accepted_at IS NULL) OR (revoked_at IS NULL)));
+ALTER TABLE public.org_invitations ADD CONSTRAINT org_invitations_revoked_by_somebody CHECK (((revoked_at IS NULL) = (revoked_by IS NULL)));
+ALTER TABLE public.org_invitations ADD CONSTRAINT org_invitations_role_known CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'analyst'::text, 'viewer'::text])));
+ALTER TABLE public.org_invitations ADD CONSTRAINT org_invitations_token_hash_length CHECK ((octet_length(token_hash) = 32));
 ALTER TABLE public.org_members ADD CONSTRAINT org_members_pkey PRIMARY KEY (org_id, user_id);
 ALTER TABLE public.org_members ADD CONSTRAINT org_members_role CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'analyst'::text, 'viewer'::text])));
 ALTER TABLE public.orgs ADD CONSTRAINT orgs_pkey PRIMARY KEY (id);
@@ -1429,6 +1681,13 @@ ALTER TABLE public.sellers ADD CONSTRAINT sellers_name_length CHECK (((char_leng
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_normalized_length CHECK (((char_length(normalized_name) >= 1) AND (char_length(normalized_name) <= 200)));
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_platform_check CHECK ((platform = 'ebay'::text));
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_times_seen_range CHECK ((times_seen >= 0));
+ALTER TABLE gleaner_auth.accounts ADD CONSTRAINT accounts_user_id_fkey FOREIGN KEY (user_id) REFERENCES gleaner_auth.users(id) ON DELETE CASCADE;
+ALTER TABLE gleaner_auth.owner_links ADD CONSTRAINT owner_links_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
+ALTER TABLE gleaner_auth.owner_links ADD CONSTRAINT owner_links_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE;
+ALTER TABLE gleaner_auth.sessions ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES gleaner_auth.users(id) ON DELETE CASCADE;
+ALTER TABLE gleaner_auth.two_factors ADD CONSTRAINT two_factors_user_id_fkey FOREIGN KEY (user_id) REFERENCES gleaner_auth.users(id) ON DELETE CASCADE;
+ALTER TABLE gleaner_auth.users ADD CONSTRAINT users_is_person FOREIGN KEY (id) REFERENCES auth.users(id) ON DELETE CASCADE;
+ALTER TABLE public.api_keys ADD CONSTRAINT api_keys_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.api_requests ADD CONSTRAINT api_requests_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE;
 ALTER TABLE public.audit_log ADD CONSTRAINT audit_log_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_call_resolutions ADD CONSTRAINT collection_call_resolutions_call_id_fkey FOREIGN KEY (call_id) REFERENCES public.collection_calls(id) ON DELETE CASCADE;
@@ -1458,6 +1717,7 @@ ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_retry_root_run
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_search_account_id_fkey FOREIGN KEY (search_account_id) REFERENCES public.provider_accounts(id) ON DELETE RESTRICT;
 ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_sightings ADD CONSTRAINT collection_sightings_item_id_fkey FOREIGN KEY (item_id) REFERENCES public.collection_items(id) ON DELETE CASCADE;
+ALTER TABLE public.org_invitations ADD CONSTRAINT org_invitations_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.org_members ADD CONSTRAINT org_members_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.org_members ADD CONSTRAINT org_members_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE;
 ALTER TABLE public.provider_governors ADD CONSTRAINT provider_governors_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.provider_accounts(id) ON DELETE CASCADE;
@@ -1469,6 +1729,13 @@ ALTER TABLE public.sellers ADD CONSTRAINT sellers_org_id_fkey FOREIGN KEY (org_i
 -- Indexes
 
 CREATE UNIQUE INDEX users_email_key ON auth.users USING btree (lower((email)::text));
+CREATE INDEX idx_accounts_user_id ON gleaner_auth.accounts USING btree (user_id);
+CREATE INDEX idx_owner_links_org_id ON gleaner_auth.owner_links USING btree (org_id);
+CREATE INDEX idx_owner_links_user_id ON gleaner_auth.owner_links USING btree (user_id);
+CREATE INDEX idx_sessions_user_id ON gleaner_auth.sessions USING btree (user_id);
+CREATE INDEX idx_tries_since_at ON gleaner_auth.tries USING btree (since_at);
+CREATE INDEX idx_verifications_identifier ON gleaner_auth.verifications USING btree (identifier);
+CREATE INDEX idx_api_keys_org_id ON public.api_keys USING btree (org_id, created_at, id);
 CREATE INDEX idx_api_requests_created_at ON public.api_requests USING btree (created_at);
 CREATE INDEX idx_api_requests_user_id ON public.api_requests USING btree (user_id);
 CREATE INDEX idx_audit_log_org_id ON public.audit_log USING btree (org_id, id);
@@ -1503,6 +1770,8 @@ CREATE INDEX idx_collection_runs_searching ON public.collection_runs USING btree
 CREATE INDEX idx_collection_runs_status ON public.collection_runs USING btree (status);
 CREATE INDEX idx_collection_sightings_sellers ON public.collection_sightings USING gin (seller_ids);
 CREATE INDEX idx_collection_workers_heartbeat ON public.collection_workers USING btree (heartbeat_at) WHERE (stopped_at IS NULL);
+CREATE INDEX idx_org_invitations_org_id ON public.org_invitations USING btree (org_id, created_at, id);
+CREATE UNIQUE INDEX org_invitations_one_open ON public.org_invitations USING btree (org_id, email) WHERE ((accepted_at IS NULL) AND (revoked_at IS NULL));
 CREATE INDEX org_members_user_id ON public.org_members USING btree (user_id);
 CREATE INDEX idx_sellers_first_seen_run_id ON public.sellers USING btree (first_seen_run_id);
 CREATE INDEX idx_sellers_normalized_name ON public.sellers USING btree (normalized_name);
@@ -1532,6 +1801,13 @@ CREATE VIEW public.sightings WITH (security_invoker=true) AS
 
 -- Triggers
 
+CREATE TRIGGER accounts_audited AFTER INSERT ON gleaner_auth.accounts FOR EACH ROW EXECUTE FUNCTION gleaner_auth.account_audited();
+CREATE TRIGGER accounts_password_audited AFTER UPDATE ON gleaner_auth.accounts FOR EACH ROW WHEN ((old.password IS DISTINCT FROM new.password)) EXECUTE FUNCTION gleaner_auth.account_audited();
+CREATE TRIGGER accounts_removal_audited AFTER DELETE ON gleaner_auth.accounts FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION gleaner_auth.account_audited();
+CREATE TRIGGER two_factors_audited AFTER UPDATE ON gleaner_auth.two_factors FOR EACH ROW WHEN ((old.verified AND (old.backup_codes IS DISTINCT FROM new.backup_codes))) EXECUTE FUNCTION gleaner_auth.recovery_codes_audited();
+CREATE TRIGGER users_audited AFTER UPDATE ON gleaner_auth.users FOR EACH ROW EXECUTE FUNCTION gleaner_auth.user_audited();
+CREATE TRIGGER users_person_changed BEFORE UPDATE ON gleaner_auth.users FOR EACH ROW WHEN (((old.email IS DISTINCT FROM new.email) OR (old.name IS DISTINCT FROM new.name))) EXECUTE FUNCTION gleaner_auth.person_made();
+CREATE TRIGGER users_person_made BEFORE INSERT ON gleaner_auth.users FOR EACH ROW EXECUTE FUNCTION gleaner_auth.person_made();
 CREATE TRIGGER audit_log_final BEFORE DELETE OR UPDATE ON public.audit_log FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_append_only();
 CREATE TRIGGER collection_call_resolutions_final BEFORE DELETE OR UPDATE ON public.collection_call_resolutions FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_append_only();
 CREATE TRIGGER collection_call_resolutions_inserted AFTER INSERT ON public.collection_call_resolutions REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_calls_resolved();
@@ -1571,6 +1847,8 @@ CREATE TRIGGER collection_settings_month_cap_begins AFTER INSERT ON public.colle
 CREATE TRIGGER collection_settings_month_cap_changes AFTER UPDATE ON public.collection_settings FOR EACH ROW WHEN (((new.month_cap_micros IS DISTINCT FROM old.month_cap_micros) OR (new.org_id <> old.org_id))) EXECUTE FUNCTION public.gleaner_month_cap_changed();
 CREATE TRIGGER collection_settings_month_cap_ends AFTER DELETE ON public.collection_settings FOR EACH ROW WHEN ((old.month_cap_micros IS NOT NULL)) EXECUTE FUNCTION public.gleaner_month_cap_changed();
 CREATE TRIGGER collection_settings_touch BEFORE UPDATE ON public.collection_settings FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
+CREATE TRIGGER org_members_owner_gone AFTER DELETE ON public.org_members FOR EACH ROW WHEN ((old.role = 'owner'::text)) EXECUTE FUNCTION public.gleaner_keep_an_owner();
+CREATE TRIGGER org_members_owner_lowered AFTER UPDATE ON public.org_members FOR EACH ROW WHEN (((old.role = 'owner'::text) AND (new.role <> 'owner'::text))) EXECUTE FUNCTION public.gleaner_keep_an_owner();
 CREATE TRIGGER provider_accounts_governor AFTER INSERT ON public.provider_accounts FOR EACH ROW EXECUTE FUNCTION public.gleaner_account_governor();
 CREATE TRIGGER provider_accounts_touch BEFORE UPDATE ON public.provider_accounts FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
 CREATE TRIGGER provider_prices_touch BEFORE UPDATE ON public.provider_prices FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
@@ -1580,6 +1858,14 @@ CREATE TRIGGER sellers_touch BEFORE UPDATE ON public.sellers FOR EACH ROW EXECUT
 
 ALTER TABLE auth.users ENABLE ROW LEVEL SECURITY;
 ALTER TABLE gleaner.migrations ENABLE ROW LEVEL SECURITY;
+ALTER TABLE gleaner_auth.accounts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE gleaner_auth.owner_links ENABLE ROW LEVEL SECURITY;
+ALTER TABLE gleaner_auth.sessions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE gleaner_auth.tries ENABLE ROW LEVEL SECURITY;
+ALTER TABLE gleaner_auth.two_factors ENABLE ROW LEVEL SECURITY;
+ALTER TABLE gleaner_auth.users ENABLE ROW LEVEL SECURITY;
+ALTER TABLE gleaner_auth.verifications ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.api_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.api_requests ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.audit_log ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_call_resolutions ENABLE ROW LEVEL SECURITY;
@@ -1598,6 +1884,7 @@ ALTER TABLE public.collection_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_settings ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_sightings ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_workers ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.org_invitations ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.org_members ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.orgs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.provider_accounts ENABLE ROW LEVEL SECURITY;
@@ -1613,6 +1900,51 @@ CREATE POLICY users_service ON auth.users AS PERMISSIVE FOR ALL TO service_role
 
 CREATE POLICY migrations_service ON gleaner.migrations AS PERMISSIVE FOR SELECT TO service_role
   USING (true);
+
+CREATE POLICY accounts_sign_in ON gleaner_auth.accounts AS PERMISSIVE FOR ALL TO gleaner_auth
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY owner_links_sign_in ON gleaner_auth.owner_links AS PERMISSIVE FOR ALL TO gleaner_auth
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY sessions_sign_in ON gleaner_auth.sessions AS PERMISSIVE FOR ALL TO gleaner_auth
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY tries_sign_in ON gleaner_auth.tries AS PERMISSIVE FOR ALL TO gleaner_auth
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY two_factors_sign_in ON gleaner_auth.two_factors AS PERMISSIVE FOR ALL TO gleaner_auth
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY users_sign_in ON gleaner_auth.users AS PERMISSIVE FOR ALL TO gleaner_auth
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY verifications_sign_in ON gleaner_auth.verifications AS PERMISSIVE FOR ALL TO gleaner_auth
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY api_keys_admin_insert ON public.api_keys AS PERMISSIVE FOR INSERT TO authenticated
+  WITH CHECK ((public.gleaner_has_role(org_id, 'admin'::text) AND (created_by = auth.uid()) AND (NOT (auth.jwt() ? 'key_id'::text))));
+
+CREATE POLICY api_keys_admin_read ON public.api_keys AS PERMISSIVE FOR SELECT TO authenticated
+  USING (public.gleaner_has_role(org_id, 'admin'::text));
+
+CREATE POLICY api_keys_admin_revoke ON public.api_keys AS PERMISSIVE FOR UPDATE TO authenticated
+  USING ((public.gleaner_has_role(org_id, 'admin'::text) AND (revoked_at IS NULL)))
+  WITH CHECK (((revoked_by IS NULL) OR (revoked_by = auth.uid())));
+
+CREATE POLICY api_keys_claim ON public.api_keys AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((public.gleaner_claim_org() IS NULL) OR (org_id = public.gleaner_claim_org())));
+
+CREATE POLICY api_keys_service_role ON public.api_keys AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
 
 CREATE POLICY api_requests_own ON public.api_requests AS PERMISSIVE FOR ALL TO authenticated
   USING (((user_id = auth.uid()) AND (principal = COALESCE(('key:'::text || NULLIF((auth.jwt() ->> 'key_id'::text), ''::text)), ('person:'::text || (auth.jwt() ->> 'sub'::text))))));
@@ -1794,14 +2126,31 @@ CREATE POLICY collection_workers_service_role ON public.collection_workers AS PE
   USING (true)
   WITH CHECK (true);
 
+CREATE POLICY org_invitations_admin_insert ON public.org_invitations AS PERMISSIVE FOR INSERT TO authenticated
+  WITH CHECK ((public.gleaner_has_role(org_id, 'admin'::text) AND public.gleaner_has_role(org_id, role) AND (invited_by = auth.uid())));
+
+CREATE POLICY org_invitations_admin_read ON public.org_invitations AS PERMISSIVE FOR SELECT TO authenticated
+  USING (public.gleaner_has_role(org_id, 'admin'::text));
+
+CREATE POLICY org_invitations_admin_revoke ON public.org_invitations AS PERMISSIVE FOR UPDATE TO authenticated
+  USING ((public.gleaner_has_role(org_id, 'admin'::text) AND public.gleaner_has_role(org_id, role) AND (revoked_at IS NULL) AND (accepted_at IS NULL)))
+  WITH CHECK (((revoked_by IS NULL) OR (revoked_by = auth.uid())));
+
+CREATE POLICY org_invitations_claim ON public.org_invitations AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((public.gleaner_claim_org() IS NULL) OR (org_id = public.gleaner_claim_org())));
+
+CREATE POLICY org_invitations_service_role ON public.org_invitations AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
 CREATE POLICY org_members_claim_org ON public.org_members AS RESTRICTIVE FOR ALL TO authenticated
   USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
 
 CREATE POLICY org_members_delete ON public.org_members AS PERMISSIVE FOR DELETE TO authenticated
-  USING ((public.gleaner_has_role(org_id, 'owner'::text) OR (public.gleaner_has_role(org_id, 'admin'::text) AND (role <> 'owner'::text))));
+  USING ((public.gleaner_has_role(org_id, 'owner'::text) OR ((user_id = auth.uid()) AND (NOT (auth.jwt() ? 'key_id'::text)))));
 
 CREATE POLICY org_members_insert ON public.org_members AS PERMISSIVE FOR INSERT TO authenticated
-  WITH CHECK ((public.gleaner_has_role(org_id, 'owner'::text) OR (public.gleaner_has_role(org_id, 'admin'::text) AND (role <> 'owner'::text))));
+  WITH CHECK (public.gleaner_has_role(org_id, 'owner'::text));
 
 CREATE POLICY org_members_select ON public.org_members AS PERMISSIVE FOR SELECT TO authenticated
   USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
@@ -1811,8 +2160,8 @@ CREATE POLICY org_members_service ON public.org_members AS PERMISSIVE FOR ALL TO
   WITH CHECK (true);
 
 CREATE POLICY org_members_update ON public.org_members AS PERMISSIVE FOR UPDATE TO authenticated
-  USING ((public.gleaner_has_role(org_id, 'owner'::text) OR (public.gleaner_has_role(org_id, 'admin'::text) AND (role <> 'owner'::text))))
-  WITH CHECK ((public.gleaner_has_role(org_id, 'owner'::text) OR (public.gleaner_has_role(org_id, 'admin'::text) AND (role <> 'owner'::text))));
+  USING (public.gleaner_has_role(org_id, 'owner'::text))
+  WITH CHECK (public.gleaner_has_role(org_id, 'owner'::text));
 
 CREATE POLICY orgs_claim_org ON public.orgs AS RESTRICTIVE FOR ALL TO authenticated
   USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
@@ -1861,6 +2210,11 @@ CREATE POLICY sellers_service_role ON public.sellers AS PERMISSIVE FOR ALL TO se
 
 -- Privileges
 
+REVOKE ALL ON FUNCTION gleaner_auth.account_audited() FROM PUBLIC;
+REVOKE ALL ON FUNCTION gleaner_auth.audit_person(person uuid, act text, fields jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION gleaner_auth.person_made() FROM PUBLIC;
+REVOKE ALL ON FUNCTION gleaner_auth.recovery_codes_audited() FROM PUBLIC;
+REVOKE ALL ON FUNCTION gleaner_auth.user_audited() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_account_governor() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_call_overruled() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_calls_inserted() FROM PUBLIC;
@@ -1873,9 +2227,12 @@ REVOKE ALL ON FUNCTION public.gleaner_events_inserted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_has_role(org uuid, at_least text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_items_inserted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_items_updated() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_keep_an_owner() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_me() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_month_cap_changed() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_month_left(p_org uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_open_month(p_org uuid, p_month date) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_people(org uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_room(p_account uuid, p_run uuid, p_wanted integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_run_delete() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_run_deleted() FROM PUBLIC;
@@ -1889,6 +2246,7 @@ GRANT USAGE ON SCHEMA auth TO anon;
 GRANT USAGE ON SCHEMA auth TO authenticated;
 GRANT USAGE ON SCHEMA auth TO service_role;
 GRANT USAGE ON SCHEMA gleaner TO service_role;
+GRANT USAGE ON SCHEMA gleaner_auth TO gleaner_auth;
 GRANT USAGE ON SCHEMA public TO anon;
 GRANT USAGE ON SCHEMA public TO authenticated;
 GRANT USAGE ON SCHEMA public TO service_role;
@@ -1896,6 +2254,13 @@ GRANT DELETE, INSERT, SELECT ON public.collection_runs TO service_role;
 GRANT DELETE, INSERT, SELECT ON public.org_members TO authenticated;
 GRANT DELETE, INSERT, SELECT ON public.sellers TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON auth.users TO service_role;
+GRANT DELETE, INSERT, SELECT, UPDATE ON gleaner_auth.accounts TO gleaner_auth;
+GRANT DELETE, INSERT, SELECT, UPDATE ON gleaner_auth.owner_links TO gleaner_auth;
+GRANT DELETE, INSERT, SELECT, UPDATE ON gleaner_auth.sessions TO gleaner_auth;
+GRANT DELETE, INSERT, SELECT, UPDATE ON gleaner_auth.tries TO gleaner_auth;
+GRANT DELETE, INSERT, SELECT, UPDATE ON gleaner_auth.two_factors TO gleaner_auth;
+GRANT DELETE, INSERT, SELECT, UPDATE ON gleaner_auth.users TO gleaner_auth;
+GRANT DELETE, INSERT, SELECT, UPDATE ON gleaner_auth.verifications TO gleaner_auth;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_category_figures TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_lanes TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON public.collection_run_figures TO service_role;
@@ -1914,6 +2279,7 @@ GRANT INSERT, SELECT ON public.collection_items TO service_role;
 GRANT INSERT, SELECT ON public.collection_run_categories TO service_role;
 GRANT INSERT, SELECT ON public.collection_sightings TO service_role;
 GRANT SELECT ON gleaner.migrations TO service_role;
+GRANT SELECT ON public.api_keys TO service_role;
 GRANT SELECT ON public.audit_log TO authenticated;
 GRANT SELECT ON public.audit_log TO service_role;
 GRANT SELECT ON public.collection_call_resolutions TO authenticated;
@@ -1935,6 +2301,7 @@ GRANT SELECT ON public.collection_run_figures TO authenticated;
 GRANT SELECT ON public.collection_settings TO authenticated;
 GRANT SELECT ON public.collection_sightings TO authenticated;
 GRANT SELECT ON public.collection_workers TO authenticated;
+GRANT SELECT ON public.org_invitations TO service_role;
 GRANT SELECT ON public.orgs TO authenticated;
 GRANT SELECT ON public.provider_accounts TO authenticated;
 GRANT SELECT ON public.provider_governors TO authenticated;
@@ -1948,9 +2315,14 @@ GRANT INSERT (action, actor_id, after, before, note, org_id, target) ON public.a
 GRANT INSERT (action, actor_id, after, before, note, org_id, target) ON public.audit_log TO service_role;
 GRANT INSERT (actor_id, amount_micros, call_id, how, note, verdict) ON public.collection_call_resolutions TO service_role;
 GRANT INSERT (actor_id, data, run_id, seq, type) ON public.collection_events TO service_role;
+GRANT INSERT (created_by, expires_at, id, last_four, max_role, name, org_id, prefix, scopes, secret_hash) ON public.api_keys TO authenticated;
+GRANT INSERT (email, id, invited_by, org_id, role, token_hash) ON public.org_invitations TO authenticated;
 GRANT INSERT (key, principal, request_hash, user_id) ON public.api_requests TO authenticated;
 GRANT INSERT (org_id) ON public.collection_settings TO authenticated;
 GRANT INSERT (org_id, secret, url) ON public.collection_hooks TO service_role;
+GRANT SELECT (accepted_at, accepted_by, created_at, email, expires_at, id, invited_by, org_id, revoked_at, revoked_by, role) ON public.org_invitations TO authenticated;
+GRANT SELECT (created_at, created_by, expires_at, id, last_four, last_used_at, max_role, name, org_id, prefix, revoked_at, revoked_by, scopes) ON public.api_keys TO authenticated;
+GRANT UPDATE (accepted_at, accepted_by) ON public.org_invitations TO service_role;
 GRANT UPDATE (answer, headers, status) ON public.api_requests TO authenticated;
 GRANT UPDATE (attempt, cost_cents, cost_micros, epoch, error_code, error_message, finished_at, not_before, outcome, rung, status) ON public.collection_items TO service_role;
 GRANT UPDATE (attempt, epoch, error_code, error_message, finished_at, not_before, product_count, status, step) ON public.collection_run_categories TO service_role;
@@ -1960,8 +2332,11 @@ GRANT UPDATE (budget_cap_cents, cap_micros, checkpoint, failure_reason, name, pa
 GRANT UPDATE (budget_cap_cents, filters, max_concurrent_runs, month_cap_micros, soft_warning_percent) ON public.collection_settings TO authenticated;
 GRANT UPDATE (call_id, evidence, listing_counts, seen_at, seller_ids) ON public.collection_sightings TO service_role;
 GRANT UPDATE (display_name, feedback_permille, feedback_score, item_count, last_seen_at, last_seen_run_id, normalized_name, platform_id, times_seen) ON public.sellers TO service_role;
+GRANT UPDATE (last_used_at) ON public.api_keys TO service_role;
 GRANT UPDATE (name) ON public.collection_runs TO authenticated;
 GRANT UPDATE (name) ON public.orgs TO authenticated;
+GRANT UPDATE (revoked_at, revoked_by) ON public.api_keys TO authenticated;
+GRANT UPDATE (revoked_at, revoked_by) ON public.org_invitations TO authenticated;
 GRANT UPDATE (role) ON public.org_members TO authenticated;
 GRANT UPDATE (secret, url) ON public.collection_hooks TO service_role;
 GRANT EXECUTE ON FUNCTION auth.jwt() TO PUBLIC;
@@ -1976,11 +2351,16 @@ GRANT EXECUTE ON FUNCTION auth.uid() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION auth.uid() TO anon;
 GRANT EXECUTE ON FUNCTION auth.uid() TO authenticated;
 GRANT EXECUTE ON FUNCTION auth.uid() TO service_role;
+GRANT EXECUTE ON FUNCTION gleaner_auth.audit_person(person uuid, act text, fields jsonb) TO gleaner_auth;
 GRANT EXECUTE ON FUNCTION public.gleaner_claim_org() TO authenticated;
 GRANT EXECUTE ON FUNCTION public.gleaner_claim_org() TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_has_role(org uuid, at_least text) TO authenticated;
 GRANT EXECUTE ON FUNCTION public.gleaner_has_role(org uuid, at_least text) TO service_role;
+GRANT EXECUTE ON FUNCTION public.gleaner_me() TO authenticated;
+GRANT EXECUTE ON FUNCTION public.gleaner_me() TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_month_left(p_org uuid) TO service_role;
+GRANT EXECUTE ON FUNCTION public.gleaner_people(org uuid) TO authenticated;
+GRANT EXECUTE ON FUNCTION public.gleaner_people(org uuid) TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_room(p_account uuid, p_run uuid, p_wanted integer) TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_take_room(p_account uuid, p_calls integer, p_counted boolean) TO service_role;
 GRANT EXECUTE ON FUNCTION public.is_member(org uuid) TO authenticated;
@@ -1992,6 +2372,12 @@ GRANT EXECUTE ON FUNCTION public.member_role(org uuid) TO service_role;
 
 -- Comments
 
+COMMENT ON COLUMN gleaner_auth.accounts.provider_id IS 'credential = a password; oidc = the identity provider of the configuration.';
+COMMENT ON COLUMN gleaner_auth.accounts.password IS 'scrypt, with a salt of its own.';
+COMMENT ON COLUMN gleaner_auth.sessions.token IS 'Useless alone: the cookie also carries a signature made with the secret of the installation, which is not in the database.';
+COMMENT ON TABLE gleaner_auth.two_factors IS 'Secret and recovery codes, both encrypted with the secret of the installation.';
+COMMENT ON TABLE public.api_keys IS 'Keys of programs, for one organisation. The secret is shown once; what is kept is its hash.';
+COMMENT ON COLUMN public.api_keys.last_used_at IS 'Written at most once a minute.';
 COMMENT ON TABLE public.api_requests IS 'What writes with an Idempotency-Key were answered, for 24 hours.';
 COMMENT ON COLUMN public.api_requests.request_hash IS 'SHA-256 of method, path and body.';
 COMMENT ON COLUMN public.api_requests.answer IS 'Null with a status: it had none. Null without: it held a secret, and may not be kept.';
@@ -2056,6 +2442,7 @@ COMMENT ON COLUMN public.collection_settings.month_cap_micros IS 'The most all r
 COMMENT ON COLUMN public.collection_sightings.listing_counts IS 'Listings of each seller, in the order of seller_ids: counting needs no look into the evidence, which is compressed.';
 COMMENT ON COLUMN public.collection_sightings.evidence IS 'Per seller, in the order of seller_ids: [feedback score, feedback permille, [[listing id, title, price in cents, position], ...]].';
 COMMENT ON COLUMN public.collection_workers.stop_because IS 'Set: the worker is to leave, and says this why. It looks with every heartbeat.';
+COMMENT ON TABLE public.org_invitations IS 'One-time links by which a person becomes a member. The link itself is shown once and not kept.';
 COMMENT ON TABLE public.provider_accounts IS 'Accounts at metered providers. Secrets live in the environment of the workers, never here.';
 COMMENT ON COLUMN public.provider_accounts.sandbox IS 'True when base_url is a Gleaner sandbox: its money is play money.';
 COMMENT ON COLUMN public.provider_accounts.max_in_flight IS 'Calls at the same time, at most, over all workers.';

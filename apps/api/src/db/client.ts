@@ -42,7 +42,7 @@ export type ConnectOptions = Readonly<{
   /** Shown in pg_stat_activity, e.g. `gleaner worker`. */
   name?: string
   /** The role every connection takes on, for as long as it lives. */
-  role?: 'service_role'
+  role?: 'service_role' | 'gleaner_auth'
   /** Most connections at a time. */
   max?: number
   /** A statement is cancelled after this long, ms. 30 s unless told; 0 = never. */

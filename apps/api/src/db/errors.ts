@@ -47,6 +47,8 @@ export const SQLSTATE = {
   placesTaken: 'GL005',
   /** Ours (047): not enough left under the month cap. */
   monthCapReached: 'GL006',
+  /** Ours: an organisation would be left without an owner. */
+  ownerNeeded: 'GL007',
 } as const
 
 /** True for an error of the driver or of a socket, i.e. one with a code. */

@@ -4,6 +4,42 @@ import type { ColumnType, Generated, GeneratedAlways } from 'kysely'
 /** JSON is read parsed and written as text: the driver would make a PostgreSQL array of a JavaScript one. */
 type Json<Written> = ColumnType<unknown, Written, Written>
 
+/** A row of the table api_keys. */
+export interface ApiKeysRow {
+  id: string
+  org_id: string
+  name: string
+  prefix: string
+  last_four: string
+  secret_hash: Buffer
+  scopes: string[]
+  max_role: 'admin' | 'analyst' | 'viewer'
+  created_by: string
+  created_at: Date
+  expires_at: Date | null
+  /** Written at most once a minute. */
+  last_used_at: Date | null
+  revoked_at: Date | null
+  revoked_by: string | null
+}
+
+export interface ApiKeysTable {
+  id: Generated<string>
+  org_id: string
+  name: string
+  prefix: string
+  last_four: string
+  secret_hash: Buffer
+  scopes: string[]
+  max_role: 'admin' | 'analyst' | 'viewer'
+  created_by: string
+  created_at: Generated<Date>
+  expires_at: Date | null
+  last_used_at: Date | null
+  revoked_at: Date | null
+  revoked_by: string | null
+}
+
 /** A row of the table api_requests. */
 export interface ApiRequestsRow {
   principal: string
@@ -675,6 +711,37 @@ export interface CollectionWorkersTable {
   stop_because: string | null
 }
 
+/** A row of the table org_invitations. */
+export interface OrgInvitationsRow {
+  id: string
+  org_id: string
+  email: string
+  role: 'owner' | 'admin' | 'analyst' | 'viewer'
+  token_hash: Buffer
+  invited_by: string
+  created_at: Date
+  expires_at: Date
+  accepted_at: Date | null
+  accepted_by: string | null
+  revoked_at: Date | null
+  revoked_by: string | null
+}
+
+export interface OrgInvitationsTable {
+  id: Generated<string>
+  org_id: string
+  email: string
+  role: 'owner' | 'admin' | 'analyst' | 'viewer'
+  token_hash: Buffer
+  invited_by: string
+  created_at: Generated<Date>
+  expires_at: Generated<Date>
+  accepted_at: Date | null
+  accepted_by: string | null
+  revoked_at: Date | null
+  revoked_by: string | null
+}
+
 /** A row of the table org_members. */
 export interface OrgMembersRow {
   org_id: string
@@ -921,8 +988,165 @@ export interface GleanerMigrationsTable {
   applied_at: Generated<Date>
 }
 
+/** A row of the table gleaner_auth.accounts. */
+export interface GleanerAuthAccountsRow {
+  id: string
+  user_id: string
+  account_id: string
+  /** credential = a password; oidc = the identity provider of the configuration. */
+  provider_id: string
+  access_token: string | null
+  refresh_token: string | null
+  id_token: string | null
+  access_token_expires_at: Date | null
+  refresh_token_expires_at: Date | null
+  scope: string | null
+  /** scrypt, with a salt of its own. */
+  password: string | null
+  created_at: Date
+  updated_at: Date
+}
+
+export interface GleanerAuthAccountsTable {
+  id: Generated<string>
+  user_id: string
+  account_id: string
+  provider_id: string
+  access_token: string | null
+  refresh_token: string | null
+  id_token: string | null
+  access_token_expires_at: Date | null
+  refresh_token_expires_at: Date | null
+  scope: string | null
+  password: string | null
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+/** A row of the table gleaner_auth.owner_links. */
+export interface GleanerAuthOwnerLinksRow {
+  id: string
+  org_id: string
+  user_id: string
+  token_hash: Buffer
+  created_at: Date
+  expires_at: Date
+  used_at: Date | null
+}
+
+export interface GleanerAuthOwnerLinksTable {
+  id: Generated<string>
+  org_id: string
+  user_id: string
+  token_hash: Buffer
+  created_at: Generated<Date>
+  expires_at: Date
+  used_at: Date | null
+}
+
+/** A row of the table gleaner_auth.sessions. */
+export interface GleanerAuthSessionsRow {
+  id: string
+  user_id: string
+  /** Useless alone: the cookie also carries a signature made with the secret of the installation, which is not in the database. */
+  token: string
+  expires_at: Date
+  ip_address: string | null
+  user_agent: string | null
+  created_at: Date
+  updated_at: Date
+}
+
+export interface GleanerAuthSessionsTable {
+  id: Generated<string>
+  user_id: string
+  token: string
+  expires_at: Date
+  ip_address: string | null
+  user_agent: string | null
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+/** A row of the table gleaner_auth.tries. */
+export interface GleanerAuthTriesRow {
+  key: string
+  tries_count: number
+  since_at: Date
+}
+
+export interface GleanerAuthTriesTable {
+  key: string
+  tries_count: Generated<number>
+  since_at: Generated<Date>
+}
+
+/** A row of the table gleaner_auth.two_factors. */
+export interface GleanerAuthTwoFactorsRow {
+  id: string
+  user_id: string
+  secret: string
+  backup_codes: string
+  verified: boolean | null
+  failed_verification_count: number | null
+  locked_until: Date | null
+}
+
+export interface GleanerAuthTwoFactorsTable {
+  id: Generated<string>
+  user_id: string
+  secret: string
+  backup_codes: string
+  verified: Generated<boolean | null>
+  failed_verification_count: Generated<number | null>
+  locked_until: Date | null
+}
+
+/** A row of the table gleaner_auth.users. */
+export interface GleanerAuthUsersRow {
+  id: string
+  name: string
+  email: string
+  email_verified: boolean
+  image: string | null
+  two_factor_enabled: boolean | null
+  created_at: Date
+  updated_at: Date
+}
+
+export interface GleanerAuthUsersTable {
+  id: Generated<string>
+  name: string
+  email: string
+  email_verified: Generated<boolean>
+  image: string | null
+  two_factor_enabled: Generated<boolean | null>
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
+/** A row of the table gleaner_auth.verifications. */
+export interface GleanerAuthVerificationsRow {
+  id: string
+  identifier: string
+  value: string
+  expires_at: Date
+  created_at: Date
+  updated_at: Date
+}
+
+export interface GleanerAuthVerificationsTable {
+  id: Generated<string>
+  identifier: string
+  value: string
+  expires_at: Date
+  created_at: Generated<Date>
+  updated_at: Generated<Date>
+}
+
 /** All tables and views, for Kysely. */
 export interface Tables {
+  api_keys: ApiKeysTable
   api_requests: ApiRequestsTable
   audit_log: AuditLogTable
   collection_call_resolutions: CollectionCallResolutionsTable
@@ -941,6 +1165,7 @@ export interface Tables {
   collection_settings: CollectionSettingsTable
   collection_sightings: CollectionSightingsTable
   collection_workers: CollectionWorkersTable
+  org_invitations: OrgInvitationsTable
   org_members: OrgMembersTable
   orgs: OrgsTable
   provider_accounts: ProviderAccountsTable
@@ -950,4 +1175,11 @@ export interface Tables {
   sightings: SightingsTable
   'auth.users': AuthUsersTable
   'gleaner.migrations': GleanerMigrationsTable
+  'gleaner_auth.accounts': GleanerAuthAccountsTable
+  'gleaner_auth.owner_links': GleanerAuthOwnerLinksTable
+  'gleaner_auth.sessions': GleanerAuthSessionsTable
+  'gleaner_auth.tries': GleanerAuthTriesTable
+  'gleaner_auth.two_factors': GleanerAuthTwoFactorsTable
+  'gleaner_auth.users': GleanerAuthUsersTable
+  'gleaner_auth.verifications': GleanerAuthVerificationsTable
 }

@@ -17,9 +17,16 @@ export type Decision = Readonly<{
   insert?: Role
   /** Of the rows, those that `update` and `delete` are tried on. */
   on?: string
+  /** Only people insert, never a key. */
+  noKeys?: true
   /** A row to insert for the organisation, by the person. */
   insertSql?: (org: string, person: string) => string
 }>
+
+/** A person who belongs to nobody, for those who add members. */
+export const SPARE = randomUUID()
+/** A person who asks for nothing, a viewer everywhere: what is theirs alone, nobody sees. */
+export const SILENT = randomUUID()
 
 const OF_RUN = 't.run_id in (select id from collection_runs where org_id = $1)'
 const OF_ORG = 't.org_id = $1'
@@ -28,6 +35,23 @@ const OF_ORG = 't.org_id = $1'
 export const DECISIONS: Readonly<Record<string, Decision>> = {
   'auth.users': { rows: null },
   'gleaner.migrations': { rows: null },
+  'gleaner_auth.accounts': { rows: null },
+  'gleaner_auth.owner_links': { rows: null },
+  'gleaner_auth.sessions': { rows: null },
+  'gleaner_auth.tries': { rows: null },
+  'gleaner_auth.two_factors': { rows: null },
+  'gleaner_auth.users': { rows: null },
+  'gleaner_auth.verifications': { rows: null },
+  'public.api_keys': {
+    rows: OF_ORG,
+    select: 'admin',
+    update: 'admin',
+    insert: 'admin',
+    noKeys: true,
+    insertSql: (org, person) =>
+      `insert into api_keys (org_id, name, prefix, last_four, secret_hash, scopes, max_role, created_by)
+       values ('${org}', 'A key', 'glk_0123456789', 'abcd', sha256('another'), '{read}', 'viewer', '${person}')`,
+  },
   'public.api_requests': { rows: null },
   'public.audit_log': {
     rows: OF_ORG,
@@ -67,13 +91,23 @@ export const DECISIONS: Readonly<Record<string, Decision>> = {
     select: 'viewer',
   },
   'public.collection_workers': { rows: null, select: 'viewer' },
+  'public.org_invitations': {
+    rows: OF_ORG,
+    select: 'admin',
+    update: 'admin',
+    insert: 'admin',
+    insertSql: (org, person) =>
+      `insert into org_invitations (org_id, email, role, token_hash, invited_by)
+       values ('${org}', 'new@example.org', 'viewer', sha256('another'), '${person}')`,
+  },
   'public.org_members': {
     rows: OF_ORG,
-    on: `t.role = 'viewer'`,
+    // Not one of those who ask: everybody may leave.
+    on: `t.user_id = '${SILENT}'`,
     select: 'viewer',
-    update: 'admin',
-    delete: 'admin',
-    insert: 'admin',
+    update: 'owner',
+    delete: 'owner',
+    insert: 'owner',
     insertSql: (org) =>
       `insert into org_members (org_id, user_id, role) select '${org}', id, 'viewer' from (values ('${SPARE}'::uuid)) as spare (id)`,
   },
@@ -84,11 +118,6 @@ export const DECISIONS: Readonly<Record<string, Decision>> = {
   'public.sellers': { rows: OF_ORG, select: 'viewer' },
   'public.sightings': { rows: OF_RUN, select: 'viewer' },
 }
-
-/** A person who belongs to nobody, for those who add members. */
-export const SPARE = randomUUID()
-/** A person who asks for nothing: what is theirs alone, nobody sees. */
-export const SILENT = randomUUID()
 
 /** Rows in every table for one organisation, as the superuser. */
 export async function seedOrg(
@@ -154,4 +183,36 @@ export async function seedOrg(
      values ('person:${SILENT}', '${org}', '${SILENT}', sha256('x'))`,
   )
   await db.query(`update collection_runs set status = 'cancelled' where id = '${run}'`)
+  await seedPeople(db, org, person)
+}
+
+/** What hangs on people. */
+async function seedPeople(db: Queryable, org: string, person: string): Promise<void> {
+  await db.query(`insert into org_members (org_id, user_id, role) values ('${org}', '${SILENT}', 'viewer')`)
+  await db.query(
+    `insert into org_invitations (org_id, email, role, token_hash, invited_by)
+     values ('${org}', 'a@example.org', 'viewer', sha256('${org}'), '${person}')`,
+  )
+  await db.query(
+    `insert into api_keys (org_id, name, prefix, last_four, secret_hash, scopes, max_role, created_by)
+     values ('${org}', 'A key', 'glk_${org.slice(-10)}', 'abcd', sha256('x'), '{read}', 'viewer', '${person}')`,
+  )
+  await db.query(
+    `insert into gleaner_auth.users (id, name, email) values ('${person}', 'A person', '${person}@example.org')`,
+  )
+  await db.query(
+    `insert into gleaner_auth.accounts (user_id, account_id, provider_id) values ('${person}', '${person}', 'credential')`,
+  )
+  await db.query(
+    `insert into gleaner_auth.sessions (user_id, token, expires_at) values ('${person}', '${person}', now() + interval '1 day')`,
+  )
+  await db.query(`insert into gleaner_auth.two_factors (user_id, secret, backup_codes) values ('${person}', 's', 'c')`)
+  await db.query(
+    `insert into gleaner_auth.verifications (identifier, value, expires_at) values ('${person}', 'v', now() + interval '1 day')`,
+  )
+  await db.query(`insert into gleaner_auth.tries (key) values ('${person}')`)
+  await db.query(
+    `insert into gleaner_auth.owner_links (org_id, user_id, token_hash, expires_at)
+     values ('${org}', '${person}', sha256('${org}'), now() + interval '1 day')`,
+  )
 }

@@ -113,21 +113,35 @@ describe('members', () => {
   const promote = `update org_members set role = $3 where org_id = $1 and user_id = $2`
   const remove = `delete from org_members where org_id = $1 and user_id = $2`
 
-  it('are managed by owners and admins, but owners only by owners', async () => {
+  it('are changed by owners only, and everybody may leave', async () => {
     const { org, people } = world
-    for (const who of ['analyst', 'viewer', 'stranger'] as const) {
+    for (const who of ['admin', 'analyst', 'viewer', 'stranger'] as const) {
       await expect(count(who, add, [org, people.stranger, 'viewer'])).rejects.toMatchObject(DENIED)
-      expect(await count(who, promote, [org, people.viewer, 'admin'])).toBe(0)
-      expect(await count(who, remove, [org, people.viewer])).toBe(0)
+      expect(await count(who, promote, [org, people.owner, 'viewer'])).toBe(0)
+      expect(await count(who, remove, [org, people.owner])).toBe(0)
     }
-    expect(await count('admin', add, [org, people.stranger, 'analyst'])).toBe(1)
-    expect(await count('admin', promote, [org, people.stranger, 'admin'])).toBe(1)
-    await expect(count('admin', promote, [org, people.stranger, 'owner'])).rejects.toMatchObject(DENIED)
-    await expect(count('admin', promote, [org, people.admin, 'owner'])).rejects.toMatchObject(DENIED)
-    expect(await count('admin', promote, [org, people.owner, 'viewer'])).toBe(0)
-    expect(await count('admin', remove, [org, people.owner])).toBe(0)
-    expect(await count('admin', remove, [org, people.stranger])).toBe(1)
+    expect(await count('admin', promote, [org, people.viewer, 'admin'])).toBe(0)
+    expect(await count('admin', remove, [org, people.viewer])).toBe(0)
+    expect(await count('owner', add, [org, people.stranger, 'analyst'])).toBe(1)
+    expect(await count('owner', promote, [org, people.stranger, 'admin'])).toBe(1)
+    expect(await count('owner', remove, [org, people.stranger])).toBe(1)
+    expect(await count('viewer', remove, [org, people.viewer])).toBe(1)
     expect(await count('owner', promote, [org, people.admin, 'owner'])).toBe(1)
+  })
+
+  it('keep an owner, also when two of them leave at the same moment', async () => {
+    const { org, people } = world
+    const lastOwner = { code: 'GL007' }
+    await expect(count('owner', promote, [org, people.owner, 'admin'])).rejects.toMatchObject(lastOwner)
+    await expect(count('owner', remove, [org, people.owner])).rejects.toMatchObject(lastOwner)
+    await count('owner', promote, [org, people.admin, 'owner'])
+    const left = await Promise.allSettled([
+      count('owner', remove, [org, people.owner]),
+      count('admin', remove, [org, people.admin]),
+    ])
+    expect(left.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
+    await db.query('delete from orgs where id = $1', [org])
+    expect((await db.query('select from org_members where org_id = $1', [org])).rowCount).toBe(0)
   })
 
   it('are never added to another organisation', async () => {

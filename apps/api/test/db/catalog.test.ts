@@ -21,6 +21,8 @@ describe('the catalogs', () => {
   it.each([
     'row level security on',
     'names service_role',
+    'signs people in is',
+    'who signs people in',
     'every policy',
     'every view',
     'every foreign key',
@@ -59,11 +61,16 @@ describe('the catalogs', () => {
       revoke execute on function public.bad_trigger() from public;
       grant execute on function public.bad_trigger() to service_role;
       grant truncate on public.bad to authenticated;
-      grant trigger on public.bad to service_role`)
+      grant trigger on public.bad to service_role;
+      create table gleaner_auth.bad (id int primary key);
+      alter table gleaner_auth.bad enable row level security;
+      grant select on public.bad to gleaner_auth`)
     const now = await checkCatalog(fresh.db)
     expect(Object.fromEntries(now.map(({ rule, broken }) => [rule, broken]))).toEqual({
       'every table has row level security on': ['public.bad'],
       'every table lets workers in by a policy that names service_role': ['public.bad'],
+      'what signs people in is for its own role alone': ['gleaner_auth.bad'],
+      'who signs people in may touch nothing else': ['public.bad'],
       'every policy names its roles': ['bad_for_all on public.bad'],
       'every view runs with the rights of its reader': ['public.bad_view'],
       'every foreign key has an index that begins with its columns': ['bad_run_id_fkey of public.bad'],

@@ -21,7 +21,8 @@ async function fingerprint(): Promise<unknown> {
     select c.oid::regclass::text as object, c.relowner::regrole::text as owner, c.relacl::text as acl, c.relrowsecurity as rls,
       (select json_agg(json_build_array(a.attname, a.atttypid::regtype::text, a.attnotnull) order by a.attnum)
        from pg_attribute a where a.attrelid = c.oid and a.attnum > 0) as columns,
-      (select json_agg(p.* order by p.policyname) from pg_policies p where p.tablename = c.relname) as policies,
+      (select json_agg(p.* order by p.policyname) from pg_policies p
+       where p.tablename = c.relname and p.schemaname = c.relnamespace::regnamespace::text) as policies,
       (select json_agg(conname order by conname) from pg_constraint where conrelid = c.oid) as constraints
     from pg_class c where c.oid in ('auth.users'::regclass, 'public.orgs'::regclass)
     union all

@@ -10,7 +10,7 @@ export type Rule = Readonly<{
 export type Finding = Readonly<{ rule: string; checked: number; broken: readonly string[] }>
 
 /** Schemas in which everything is ours. */
-const OWN = `n.nspname in ('public', 'gleaner', 'auth')`
+const OWN = `n.nspname in ('public', 'gleaner', 'auth', 'gleaner_auth')`
 /** Supabase's own objects, and a project's own tables, are not ours to judge. */
 const MINE = `${OWN} and c.relowner = (select relowner from pg_class where oid = 'public.collection_runs'::regclass)`
 
@@ -24,7 +24,27 @@ export const RULES: readonly Rule[] = [
     name: 'every table lets workers in by a policy that names service_role',
     sql: `select format('%I.%I', n.nspname, c.relname) as object, not exists (
         select from pg_policy p where p.polrelid = c.oid and 'service_role'::regrole::oid = any (p.polroles)) as broken
-      from pg_class c join pg_namespace n on n.oid = c.relnamespace where ${MINE} and c.relkind in ('r', 'p')`,
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      where ${MINE} and c.relkind in ('r', 'p') and n.nspname <> 'gleaner_auth'`,
+  },
+  {
+    name: 'what signs people in is for its own role alone',
+    sql: `select format('%I.%I', n.nspname, c.relname) as object,
+        exists (select from unnest(array['anon', 'authenticated', 'service_role']) as role
+          where has_table_privilege(role, c.oid, 'select, insert, update, delete, truncate, references, trigger')
+            or has_any_column_privilege(role, c.oid, 'select, insert, update, references'))
+        or exists (select from pg_policy p where p.polrelid = c.oid and p.polroles <> array['gleaner_auth'::regrole::oid])
+        or not exists (select from pg_policy p where p.polrelid = c.oid) as broken
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      where ${MINE} and c.relkind in ('r', 'p', 'v') and n.nspname = 'gleaner_auth'`,
+  },
+  {
+    name: 'who signs people in may touch nothing else',
+    sql: `select format('%I.%I', n.nspname, c.relname) as object,
+        has_table_privilege('gleaner_auth', c.oid, 'select, insert, update, delete, truncate, references, trigger')
+          or has_any_column_privilege('gleaner_auth', c.oid, 'select, insert, update, references') as broken
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      where ${MINE} and c.relkind in ('r', 'p', 'v') and n.nspname <> 'gleaner_auth'`,
   },
   {
     name: 'every policy names its roles',

@@ -49,6 +49,14 @@ const ROLES = `
       create role ${OWNER} login createdb createrole bypassrls;
       grant anon, authenticated, service_role to ${OWNER};
     end if;
+    -- A project does not have it, and its owner makes it (managed.test.ts); here other databases of the server may have.
+    if not exists (select from pg_roles where rolname = 'gleaner_auth') then
+      begin
+        create role gleaner_auth nologin noinherit;
+      exception when duplicate_object or unique_violation then null;
+      end;
+    end if;
+    grant gleaner_auth to ${OWNER};
   end
   $$`
 
