@@ -32,7 +32,7 @@ export const ConfigSchema = z.strictObject({
     .strictObject({
       user: z.string().default('sandbox-user'),
       password: z.string().default('sandbox-password'),
-      /** Requests a second before 429. */
+      /** Queries in any second, counted from each one back; more are refused with 429 and counted as passed. */
       ratePerSecond: z.int().min(1).default(1_000_000),
       ebayLayout: z.enum(['s-card', 's-item']).default('s-card'),
       /** Rows of one best-seller page: 50, or 30 as Amazon's first HTML has. */

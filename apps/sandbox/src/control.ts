@@ -6,6 +6,7 @@ import type { CounterStore } from './counters.ts'
 import type { Ebay } from './ebay/ebay.ts'
 import { json, type Reply } from './exchange.ts'
 import { type FaultDesk, type FaultRule, FaultRuleSchema } from './faults.ts'
+import type { Oxylabs } from './oxylabs/oxylabs.ts'
 import type { Stats } from './stats.ts'
 import type { Waiting } from './waiting.ts'
 import { ladderOf, trueProducts, trueSellers } from './world/truth.ts'
@@ -20,6 +21,7 @@ export type Sandbox = Readonly<{
   counters: CounterStore
   faults: FaultDesk
   ebay: Ebay
+  oxylabs: Oxylabs
   stats: Stats
   waiting: Waiting
 }>
@@ -42,8 +44,10 @@ export const CatalogueRowSchema = z.object({
 const ROUTES: Readonly<Record<string, Route>> = {
   'GET /sandbox/health': ({ startedMs, world }) =>
     json(200, { status: 'ok', pid: process.pid, upMs: Date.now() - startedMs, seed: world.seed }),
-  'GET /sandbox/stats': ({ stats, waiting, world, ebay }) =>
-    json(200, { ...stats.report(), held: waiting.held(), rate: { ebay: ebay.rate.report() }, world: world.counts() }),
+  'GET /sandbox/stats': ({ stats, waiting, world, ebay, oxylabs }) => {
+    const rate = { ebay: ebay.rate.report(), oxylabs: oxylabs.rate.report() }
+    return json(200, { ...stats.report(), held: waiting.held(), rate, world: world.counts() })
+  },
   'GET /sandbox/prices': ({ config }) => json(200, config.prices),
   'GET /sandbox/billing': billing,
   'GET /sandbox/billing/summary': ({ billing }) => json(200, billing.summary()),

@@ -2,6 +2,8 @@
 export type Rate = Readonly<{
   /** Counts an arrival. False when the second before it was full already. */
   arrive: (atMs: number) => boolean
+  /** How many more may arrive now. */
+  room: (atMs: number) => number
   report: () => { limit: number; arrivals: number; passed: number; busiestSecond: number }
 }>
 
@@ -13,10 +15,15 @@ export function createRate(limit: () => number): Rate {
   let arrivals = 0
   let passed = 0
   let busiestSecond = 0
+  const since = (atMs: number): number[] => {
+    const first = recent.findIndex((earlier) => earlier > atMs - SECOND_MS)
+    return first < 0 ? [] : recent.slice(first)
+  }
   return {
-    arrive: (atMs) => {
-      const first = recent.findIndex((earlier) => earlier > atMs - SECOND_MS)
-      recent = first < 0 ? [] : recent.slice(first)
+    arrive: (arrivedMs) => {
+      // One whose body took longer to read comes after a later one: the times stay in order.
+      const atMs = Math.max(arrivedMs, recent.at(-1) ?? 0)
+      recent = since(atMs)
       recent.push(atMs)
       arrivals += 1
       busiestSecond = Math.max(busiestSecond, recent.length)
@@ -24,6 +31,7 @@ export function createRate(limit: () => number): Rate {
       passed += 1
       return false
     },
+    room: (atMs) => Math.max(0, limit() - since(atMs).length),
     report: () => ({ limit: limit(), arrivals, passed, busiestSecond }),
   }
 }

@@ -73,16 +73,13 @@ export async function startSandbox(options: SandboxOptions): Promise<RunningSand
     const faults = createFaultDesk(seed)
     faults.set(config.faults)
     const ebay = createEbay(() => config, counters, world)
-    const providers = [
-      ebay.provider,
-      createOxylabs(
-        () => config,
-        counters,
-        world,
-        () => billing.summary().byKind,
-      ),
-      createKeepa(() => config, counters, world),
-    ]
+    const oxylabs = createOxylabs(
+      () => config,
+      counters,
+      world,
+      () => billing.summary().byKind,
+    )
+    const providers = [ebay.provider, oxylabs.provider, createKeepa(() => config, counters, world)]
     const sandbox: Sandbox = {
       startedMs: Date.now(),
       config,
@@ -91,6 +88,7 @@ export async function startSandbox(options: SandboxOptions): Promise<RunningSand
       counters,
       faults,
       ebay,
+      oxylabs,
       stats: createStats(),
       waiting: createWaiting(),
     }

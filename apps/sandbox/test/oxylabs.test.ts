@@ -1,5 +1,6 @@
 import { load } from 'cheerio'
 import { describe, expect, it } from 'vitest'
+import { createRate } from '../src/rate.ts'
 import { type Client, OXYLABS_BASIC, products, sandbox, truths } from './support.ts'
 
 type Parsed = { parse_status_code: number; results: { pos: number; asin: string; price: number | null }[] }
@@ -98,15 +99,63 @@ describe('best-seller pages', () => {
     expect(rows(body, 1).map(({ asin }) => asin)).toEqual(truth.slice(50, 80).map(({ asin }) => asin))
   })
 
-  it('are refused without credentials, with a bad payload, and above the rate, uncharged', async () => {
-    const client = await sandbox({ config: { oxylabs: { ratePerSecond: 3 } } })
+  it('are refused without credentials and with a bad payload, uncharged', async () => {
+    const client = await sandbox()
     expect((await query(client.url, list('9101'), { authorization: 'Basic eDp5' })).status).toBe(401)
     expect((await query(client.url, { source: 'walmart', query: 'x' })).status).toBe(400)
     expect((await query(client.url, { source: 'ebay' })).status).toBe(400)
-    const many = await Promise.all(Array.from({ length: 12 }, () => query(client.url, list('9101'))))
-    const fine = many.filter(({ status }) => status === 200).length
-    expect(many.some(({ status }) => status === 429)).toBe(true)
-    expect(await client.get('/sandbox/billing/summary')).toMatchObject({ count: fine })
+    expect(await client.get('/sandbox/billing/summary')).toMatchObject({ count: 0 })
+  })
+})
+
+describe('the rate', () => {
+  type Rate = { limit: number; arrivals: number; passed: number; busiestSecond: number }
+  const rateOf = async (client: Client): Promise<Rate> =>
+    (await client.get<{ rate: { oxylabs: Rate } }>('/sandbox/stats')).rate.oxylabs
+
+  it('refuses what is beyond it, of lists and eBay pages together, says what is left, and charges nothing for it', async () => {
+    const client = await sandbox({ config: { oxylabs: { ratePerSecond: 3 } } })
+    const page = { source: 'ebay', url: 'https://www.ebay.com/sch/i.html?_nkw=nosuchword' }
+    const answers = await Promise.all(
+      Array.from({ length: 12 }, (_, at) => query(client.url, at % 2 === 0 ? list('9101') : page)),
+    )
+    const { limit, arrivals, passed, busiestSecond } = await rateOf(client)
+    const refused = answers.filter(({ status }) => status === 429)
+    expect([limit, arrivals, refused.length]).toEqual([3, 12, passed])
+    expect(busiestSecond).toBeGreaterThan(3)
+    expect(passed).toBeGreaterThan(0)
+    expect(refused[0]?.body).toEqual({ message: 'Too many requests' })
+    for (const { headers } of refused) {
+      expect(headers.get('x-ratelimit-requests-limit')).toBe('3')
+      expect(headers.get('x-ratelimit-requests-remaining')).toBe('0')
+    }
+    expect(await client.get('/sandbox/billing/summary')).toMatchObject({ count: 12 - passed })
+  })
+
+  it('does not count the usage report', async () => {
+    const client = await sandbox({ config: { oxylabs: { ratePerSecond: 1 } } })
+    for (let i = 0; i < 4; i++) {
+      const report = await fetch(`${client.url}/oxylabs/v2/stats`, { headers: { authorization: OXYLABS_BASIC } })
+      expect(report.status).toBe(200)
+    }
+    expect(await rateOf(client)).toMatchObject({ arrivals: 0 })
+    expect((await query(client.url, list('9101'))).status).toBe(200)
+  })
+
+  it.each([
+    ['over the end of a second', [0.9, 0.95, 1.05, 1.2], '++--'],
+    ['a second after each arrival, and counts the refused ones', [0, 0.5, 0.9, 1.4, 2.5], '++--+'],
+  ])('holds %s', (_, atSeconds, answers) => {
+    const rate = createRate(() => 2)
+    const fits = atSeconds.map((atS) => (rate.arrive(1_000_000 + atS * 1_000) ? '+' : '-'))
+    expect(fits.join('')).toBe(answers)
+  })
+
+  it('tells how much room is left, which comes back a second after it was taken', () => {
+    const rate = createRate(() => 3)
+    rate.arrive(0)
+    rate.arrive(600)
+    expect([rate.room(700), rate.room(1_000), rate.room(1_600)]).toEqual([1, 2, 3])
   })
 })
 

@@ -5,6 +5,7 @@ import type { Config } from '../config.ts'
 import type { CounterStore } from '../counters.ts'
 import { type Ask, basicCredentials, json, type Provider, type Reply, retryAfter } from '../exchange.ts'
 import type { FaultKind, FaultRule } from '../faults.ts'
+import { createRate, type Rate } from '../rate.ts'
 import type { World } from '../world/world.ts'
 import { bestsellerPage, pageOfUrl, type TargetPage, wantedCategory } from './bestsellers.ts'
 import { ebayPage } from './ebay-html.ts'
@@ -25,30 +26,19 @@ type Payload = z.infer<typeof PayloadSchema>
 /** What was charged so far, by price kind. */
 export type Usage = Readonly<Record<string, Readonly<{ units: number }>>>
 
-export function createOxylabs(
-  config: () => Config,
-  counters: CounterStore,
-  world: World,
-  usage: () => Usage,
-): Provider {
-  let second = 0
-  let inSecond = 0
+export type Oxylabs = Readonly<{ provider: Provider; rate: Rate }>
 
-  const rateHeaders = (): Record<string, string> => {
-    const limit = config().oxylabs.ratePerSecond
-    return {
-      'x-ratelimit-requests-limit': String(limit),
-      'x-ratelimit-requests-remaining': String(Math.max(0, limit - inSecond)),
-    }
-  }
+/** What the rate counts; the usage report is on another host. */
+const QUERIES: ReadonlySet<string> = new Set(['ebay', 'amazon_bestsellers'])
 
-  const withinRate = (): boolean => {
-    const now = Math.floor(Date.now() / 1000)
-    if (now !== second) inSecond = 0
-    second = now
-    inSecond += 1
-    return inSecond <= config().oxylabs.ratePerSecond
-  }
+export function createOxylabs(config: () => Config, counters: CounterStore, world: World, usage: () => Usage): Oxylabs {
+  const rate = createRate(() => config().oxylabs.ratePerSecond)
+  const arrive = (operation: string, atMs: number): boolean => !QUERIES.has(operation) || rate.arrive(atMs)
+
+  const rateHeaders = (): Record<string, string> => ({
+    'x-ratelimit-requests-limit': String(config().oxylabs.ratePerSecond),
+    'x-ratelimit-requests-remaining': String(rate.room(performance.now())),
+  })
 
   const answer = (ask: Ask, operation: string): Reply => {
     const basic = basicCredentials(ask.headers.authorization)
@@ -56,7 +46,6 @@ export function createOxylabs(
     if (basic?.user !== user || basic.secret !== password) return json(401, { message: 'Unauthorized' })
     if (operation === 'stats') return usageReport(ask, usage())
     if (ask.method !== 'POST' || ask.path !== '/v1/queries') return json(404, { message: 'Not found' })
-    if (!withinRate()) return json(429, { message: 'Too many requests' }, rateHeaders())
     const payload = readPayload(ask.body)
     if ('message' in payload) return json(400, payload, rateHeaders())
     const pages = pagesOf(world, payload, ask, config())
@@ -69,7 +58,7 @@ export function createOxylabs(
 
   const refuse = (kind: FaultKind, rule: FaultRule): Reply => refusal(kind, rule, rateHeaders())
 
-  return { name: 'oxylabs', operationOf, answer, refuse }
+  return { provider: { name: 'oxylabs', operationOf, answer, refuse, arrive }, rate }
 }
 
 function operationOf({ path, body }: Pick<Ask, 'path' | 'body'>): string {
