@@ -96,5 +96,5 @@ describe('gleaner calls', () => {
     await refused('input.invalid', '--call', 'seven', '--charged', '--note', 'x')
     await refused('input.invalid', '--all', '--not-charged', '--amount', '1', '--note', 'x')
     await refused('call.none_suspect', '--all', '--charged', '--note', 'x')
-  }, 60_000)
+  })
 })

@@ -81,7 +81,7 @@ describe('gleaner run retry', () => {
     expect(events).toMatch(new RegExp(`run\\.retried +continued in run ${run.number}`))
     const findings = await place.json<{ state: string }[]>(['verify'])
     expect(findings.map(({ state }) => state)).toEqual(Array.from({ length: 10 }, () => 'ok'))
-  }, 60_000)
+  })
 
   it('says when there is nothing to retry, and what cannot be retried', async () => {
     const again = await place.run('run', 'retry', 'last')
@@ -92,5 +92,5 @@ describe('gleaner run retry', () => {
       err: expect.stringContaining('"everything" is nothing that can be retried'),
     })
     expect(await place.run('run', 'retry', 'last', '--only', 'blocked', '--all')).toMatchObject({ status: 2 })
-  }, 60_000)
+  })
 })

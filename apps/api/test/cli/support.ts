@@ -4,8 +4,13 @@ import { once } from 'node:events'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { vi } from 'vitest'
 import { preparePlace } from '../../src/db/embedded-place.ts'
 import { stopServer } from '../../src/db/embedded-server.ts'
+import { WAIT_MS } from '../engine/worker-process.ts'
+
+// A test runs a dozen commands, each of which takes seconds on a busy machine. What hangs ends after WAIT_MS.
+vi.setConfig({ testTimeout: 300_000 })
 
 export const ROOT = join(import.meta.dirname, '..', '..', '..', '..')
 export const LAUNCHER = join(ROOT, 'gleaner')
@@ -22,7 +27,7 @@ function environment(env: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
 
 /** Runs one command to its end. */
 export async function gleaner(args: readonly string[], options: CliOptions = {}): Promise<Ended> {
-  return collectOutput(launch(args, options))
+  return endIn(launch(args, options), args)
 }
 
 function launch(args: readonly string[], { env, cwd, program }: CliOptions): ChildProcess {
@@ -36,6 +41,19 @@ async function collectOutput(child: ChildProcess): Promise<Ended> {
   child.stderr?.on('data', (chunk: Buffer) => (err += chunk.toString()))
   const [status] = (await once(child, 'close')) as [number | null]
   return { status, out, err }
+}
+
+/** A command that does not end is ended, and what it has said is told. */
+async function endIn(child: ChildProcess, args: readonly string[]): Promise<Ended> {
+  let late = false
+  const timer = setTimeout(() => {
+    late = true
+    child.kill('SIGKILL')
+  }, WAIT_MS)
+  const ended = await collectOutput(child)
+  clearTimeout(timer)
+  if (late) throw new Error(`${args.join(' ')} did not end in ${WAIT_MS} ms:\n${ended.out}${ended.err}`)
+  return ended
 }
 
 /** A data directory, and commands that use it. */
@@ -52,7 +70,7 @@ export type Installation = Readonly<{
 
 export type Running = Readonly<{
   child: ChildProcess
-  /** Resolves with the first line of output that `wanted` likes. */
+  /** Resolves with the first line of output that `wanted` likes. Throws when it ends, or long passes, without one. */
   line: (wanted: (line: string) => boolean) => Promise<string>
   ended: Promise<Ended>
 }>
@@ -105,17 +123,24 @@ function watch(child: ChildProcess): Running {
     child,
     ended,
     line: async (wanted) => {
-      for (;;) {
-        const found = lines.find(wanted)
-        if (found !== undefined) return found
-        if (over) throw new Error(`it ended without such a line:\n${lines.join('\n')}\n${(await ended).err}`)
-        await new Promise<void>((resolve) => {
-          const done = () => {
-            waiting.delete(done)
-            resolve()
-          }
-          waiting.add(done)
-        })
+      const end = Date.now() + WAIT_MS
+      const timer = setTimeout(wake, WAIT_MS)
+      try {
+        for (;;) {
+          const found = lines.find(wanted)
+          if (found !== undefined) return found
+          if (over) throw new Error(`it ended without such a line:\n${lines.join('\n')}\n${(await ended).err}`)
+          if (Date.now() >= end) throw new Error(`no such line in ${WAIT_MS} ms:\n${lines.join('\n')}`)
+          await new Promise<void>((resolve) => {
+            const done = () => {
+              waiting.delete(done)
+              resolve()
+            }
+            waiting.add(done)
+          })
+        }
+      } finally {
+        clearTimeout(timer)
       }
     },
   }

@@ -14,7 +14,6 @@ import { makeScene, type Scene } from '../proofs/scene.ts'
 import { type Installation, installation, type Running } from './support.ts'
 
 const CAP = 60_000_000
-const MINUTE = { timeout: 60_000 }
 
 let scene: Scene
 let place: Installation
@@ -34,6 +33,14 @@ afterEach(async () => {
 
 type Begun = Running & Readonly<{ id: string; signal: (signal: NodeJS.Signals) => void }>
 
+/** Resolves once the query has a row; fails at once when a worker ended that nobody told to. */
+const seen = (sql: string, values: readonly unknown[]) =>
+  until(scene.fresh.db, sql, values, {
+    vain: () => (processes.some(endedByItself) ? 'a worker has ended' : null),
+  })
+const endedByItself = ({ child }: Running): boolean =>
+  !child.killed && (child.exitCode !== null || child.signalCode !== null)
+
 /** Starts the command; resolves when the worker is registered. */
 async function begin(args: readonly string[] = [], from: Installation = place): Promise<Begun> {
   const running = from.start('--json', 'worker', ...args)
@@ -51,15 +58,13 @@ async function heir(): Promise<Worker> {
 
 const faults = (rules: readonly object[]) => scene.market.sandbox.post('/sandbox/faults', rules)
 const held = (run: RunSnapshot, least: number) =>
-  until(scene.fresh.db, 'select from collection_runs where id = $1 and held_calls >= $2', [run.id, least])
+  seen('select from collection_runs where id = $1 and held_calls >= $2', [run.id, least])
 /** Heartbeats from now on: each worker has looked after everything since. */
 async function beats(count: number): Promise<void> {
   const { rows } = await scene.fresh.db.query<{ now: Date }>(`select now() + $1 * interval '1 s' as now`, [count])
-  await until(
-    scene.fresh.db,
-    'select having (select min(heartbeat_at) from collection_workers where stopped_at is null) > $1',
-    [rows[0]?.now],
-  )
+  await seen('select having (select min(heartbeat_at) from collection_workers where stopped_at is null) > $1', [
+    rows[0]?.now,
+  ])
 }
 
 async function expectCompleted(run: RunSnapshot): Promise<void> {
@@ -68,7 +73,7 @@ async function expectCompleted(run: RunSnapshot): Promise<void> {
   await scene.check()
 }
 
-describe('stopping', MINUTE, () => {
+describe('stopping', () => {
   it('books what is in flight, gives the rest back and ends with 0', async () => {
     await scene.latency(1_000)
     const run = await scene.market.startOn({ products: 60, cap: CAP })
@@ -88,13 +93,11 @@ describe('stopping', MINUTE, () => {
     await faults([{ kind: 'hang_after', provider: 'ebay', when: { first: 5 } }])
     const run = await scene.market.startOn({ products: 40, cap: CAP })
     const worker = await begin(['--stop-timeout', '1'])
-    await until(scene.fresh.db, 'select from collection_runs where id = $1 and held_calls = 5 and pending_items = 0', [
-      run.id,
-    ])
+    await seen('select from collection_runs where id = $1 and held_calls = 5 and pending_items = 0', [run.id])
     const from = performance.now()
     worker.signal('SIGTERM')
     const ended = await worker.ended
-    expect([ended.status, performance.now() - from < 10_000]).toEqual([9, true])
+    expect([ended.status, performance.now() - from < 25_000]).toEqual([9, true])
     expect(await scene.look(run)).toMatchObject({
       status: 'running',
       heldCalls: 0,
@@ -114,13 +117,13 @@ describe('stopping', MINUTE, () => {
     const worker = await begin()
     await held(run, 5)
     worker.signal('SIGTERM')
-    await until(scene.fresh.db, 'select from collection_runs where id = $1 and held_calls = 5', [run.id])
+    await seen('select from collection_runs where id = $1 and held_calls = 5', [run.id])
     await new Promise((resolve) => setTimeout(resolve, 400)) // less is one key press, told twice by npm
     worker.signal('SIGTERM')
     expect(await worker.ended).toMatchObject({ status: 130 })
     await faults([])
     await heir()
-    await until(scene.fresh.db, 'select from collection_runs where id = $1 and suspect_calls = 5', [run.id])
+    await seen('select from collection_runs where id = $1 and suspect_calls = 5', [run.id])
     await expectCompleted(run)
   })
 
@@ -146,7 +149,7 @@ describe('stopping', MINUTE, () => {
   })
 })
 
-describe('schemas', MINUTE, () => {
+describe('schemas', () => {
   let dir: string
   beforeEach(() => {
     dir = mkdtempSync('/tmp/gleaner-migrations-')
@@ -172,11 +175,7 @@ describe('schemas', MINUTE, () => {
     await assertCurrent(scene.fresh.db, dir) // what a new worker does first
     const { id } = await heir()
     for (const worker of [old.id, id])
-      await until(
-        scene.fresh.db,
-        `select from collection_calls where worker_id = $1 and mood = 'good' and state = 'held'`,
-        [worker],
-      )
+      await seen(`select from collection_calls where worker_id = $1 and mood = 'good' and state = 'held'`, [worker])
     const late = await place.run('worker')
     expect(late).toMatchObject({ status: 5, err: expect.stringMatching(/newer than this version.*db\.schema_ahead/s) })
     await scene.latency(0)
@@ -204,7 +203,7 @@ describe('schemas', MINUTE, () => {
   })
 })
 
-describe('a wrong clock', MINUTE, () => {
+describe('a wrong clock', () => {
   it.each([
     ['an hour ahead', 3_600_000],
     ['an hour behind', -3_600_000],
@@ -227,7 +226,7 @@ describe('a wrong clock', MINUTE, () => {
     await pauseRun(scene.fresh.db, due.id, { reason: 'provider', resumeAt: new Date(now + 500) })
     await begin([], wrong)
     // It resumes what is due all by itself, and nothing else.
-    await until(scene.fresh.db, `select from collection_runs where id = $1 and status <> 'paused'`, [due.id])
+    await seen(`select from collection_runs where id = $1 and status <> 'paused'`, [due.id])
     await heir()
     await beats(8) // longer than a silent worker is alive
     expect(await scene.look(later)).toMatchObject({ status: 'paused' })
@@ -238,7 +237,7 @@ describe('a wrong clock', MINUTE, () => {
   })
 })
 
-describe('gleaner workers', MINUTE, () => {
+describe('gleaner workers', () => {
   it('lists who is alive and what they do, who fell silent, and how to start one', async () => {
     const none = await place.run('workers')
     expect(none.out).toMatch(/^No worker is alive\. Runs wait, nothing is lost\. Start one:\n.*worker\n$/)
@@ -248,11 +247,7 @@ describe('gleaner workers', MINUTE, () => {
     await held(run, 5)
     other.signal('SIGKILL')
     await other.ended
-    await until(
-      scene.fresh.db,
-      `select from collection_workers where id = $1 and heartbeat_at < now() - interval '6 s'`,
-      [other.id],
-    )
+    await seen(`select from collection_workers where id = $1 and heartbeat_at < now() - interval '6 s'`, [other.id])
     type Row = { id: string; state: string; runs: { number: number }[] }
     const rows = await place.json<Row[]>(['workers'])
     expect(rows.find(({ id }) => id === worker.id)).toMatchObject({ state: 'alive', runs: [{ number: run.number }] })

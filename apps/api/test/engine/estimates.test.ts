@@ -149,7 +149,7 @@ describe('the forecast of a run that goes on', () => {
     const { run } = await createRun(fresh.db, inputOf({ categories: categories(13, 16) }))
     const working = work(await startRun(fresh.db, run.id))
     const look = () => runSnapshot(fresh.db, run.id)
-    await expect.poll(async () => (await look())?.processedItems ?? 0, { timeout: 30_000 }).toBeGreaterThan(40)
+    await expect.poll(async () => (await look())?.processedItems ?? 0, { timeout: 60_000 }).toBeGreaterThan(40)
     await pauseRun(fresh.db, run.id, { reason: 'operator' })
     const paused = await working
     await market.sandbox.post('/sandbox/latency', { ms: 0, jitterMs: 0 })

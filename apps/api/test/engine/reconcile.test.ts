@@ -188,7 +188,7 @@ describe('nothing is concluded', () => {
     await sandbox.post('/sandbox/latency', { ms: 2_000 })
     const asking = reconcile('oxylabs')
     const open = async () => ((await sandbox.get('/sandbox/stats')) as { open: number }).open
-    await expect.poll(open, { timeout: 5_000, interval: 20 }).toBeGreaterThan(0)
+    await expect.poll(open, { timeout: 60_000, interval: 20 }).toBeGreaterThan(0)
     const workerId = await arena.makeWorker()
     await claimSearches(db, {
       runId: run.id,

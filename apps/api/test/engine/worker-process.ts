@@ -72,8 +72,11 @@ export async function startWorkerProcess(url: string, fate?: Fate): Promise<Work
   }
 }
 
+/** How long tests wait for a signal, ms: longer than anything takes on a busy machine, shorter than a test may last. */
+export const WAIT_MS = 75_000
+
 /** Resolves when the process is stopped (SIGSTOP). */
-export async function frozen(pid: number, withinMs = 30_000): Promise<void> {
+export async function frozen(pid: number, withinMs = WAIT_MS): Promise<void> {
   const end = Date.now() + withinMs
   while (!/^\s*T/.test(spawnSync('ps', ['-o', 'stat=', '-p', String(pid)]).stdout.toString())) {
     if (Date.now() > end) throw new Error(`process ${pid} was not frozen`)
@@ -81,11 +84,25 @@ export async function frozen(pid: number, withinMs = 30_000): Promise<void> {
   }
 }
 
+export type Waiting = Readonly<{
+  withinMs?: number
+  /** What has happened that makes waiting vain, e.g. the end of a process; null = nothing. */
+  vain?: () => string | null
+}>
+
 /** Resolves once the query has a row; looks every 20 ms. */
-export async function until(db: Db, sql: string, values: readonly unknown[] = [], withinMs = 30_000): Promise<void> {
+export async function until(
+  db: Db,
+  sql: string,
+  values: readonly unknown[] = [],
+  waiting: Waiting = {},
+): Promise<void> {
+  const { withinMs = WAIT_MS, vain = () => null } = waiting
   const end = Date.now() + withinMs
   while ((await db.query(sql, values)).rowCount === 0) {
-    if (Date.now() > end) throw new Error(`in vain: ${sql}`)
+    const why = vain()
+    if (why !== null) throw new Error(`${why}; waited for: ${sql}`)
+    if (Date.now() > end) throw new Error(`in vain for ${withinMs} ms: ${sql}`)
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }

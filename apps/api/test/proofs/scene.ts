@@ -69,7 +69,7 @@ export async function makeScene(options: SceneOptions = {}): Promise<Scene> {
     slots: (most) => fresh.db.query('update provider_accounts set max_in_flight = $1', [most]),
     end: async (run) => {
       const ended = `select from collection_runs where id = $1 and status in ('completed', 'failed', 'cancelled', 'paused')`
-      await until(fresh.db, ended, [run.id], 60_000).catch((error: unknown) => {
+      await until(fresh.db, ended, [run.id]).catch((error: unknown) => {
         const words = [...said, ...[...workers].map((worker) => worker.said())].join('\n')
         throw new Error(`run ${run.number} does not end; its workers said: ${words.slice(-4_000)}`, { cause: error })
       })

@@ -142,7 +142,7 @@ async function calm({ scene, runs, kills, acts }: Storm): Promise<Done> {
   }
   // A retry may wait a minute for its moment, a hanging call half a one for its end.
   const resting = `select where not exists (select from collection_runs where status in ('pending', 'running'))`
-  await until(db, resting, [], 240_000)
+  await until(db, resting, [], { withinMs: 240_000 })
   await Promise.all([...scene.workers].map((worker) => worker.stop()))
   await scene.check()
   const { rows } = await db.query<{ calls: number; suspect: number; ended: number; paused: number; billed: number }>(
