@@ -381,7 +381,8 @@ CREATE TABLE public.collection_runs (
   sampled_at timestamp with time zone,
   retry_of_run_id uuid,
   retry_root_run_id uuid,
-  contradicted_micros bigint DEFAULT 0 NOT NULL
+  contradicted_micros bigint DEFAULT 0 NOT NULL,
+  pause_unserved boolean DEFAULT false NOT NULL
 );
 
 CREATE TABLE public.collection_settings (
@@ -413,7 +414,8 @@ CREATE TABLE public.collection_workers (
   started_at timestamp with time zone DEFAULT now() NOT NULL,
   heartbeat_at timestamp with time zone DEFAULT now() NOT NULL,
   stopped_at timestamp with time zone,
-  stop_because text
+  stop_because text,
+  credentials text[]
 );
 
 CREATE TABLE public.org_invitations (
@@ -481,7 +483,8 @@ CREATE TABLE public.provider_governors (
   trouble text,
   trouble_at timestamp with time zone,
   probe_note text,
-  updated_at timestamp with time zone DEFAULT now() NOT NULL
+  updated_at timestamp with time zone DEFAULT now() NOT NULL,
+  day_read_at timestamp with time zone DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone NOT NULL
 );
 
 CREATE TABLE public.provider_prices (
@@ -1326,6 +1329,7 @@ AS $function$
 BEGIN
   NEW.pause_limit := NULL;
   NEW.pause_needs_micros := NULL;
+  NEW.pause_unserved := false;
   RETURN NEW;
 END
 $function$;
@@ -1626,6 +1630,7 @@ ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_pause_limit_is
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_pause_limit_known CHECK ((pause_limit = ANY (ARRAY['run'::text, 'month'::text])));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_pause_needs_range CHECK ((pause_needs_micros >= 0));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_pause_reason_known CHECK ((pause_reason = ANY (ARRAY['operator'::text, 'budget'::text, 'quota'::text, 'provider'::text])));
+ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_pause_unserved_is_provider CHECK ((((NOT pause_unserved) OR ((status = 'paused'::text) AND (pause_reason = 'provider'::text))) IS TRUE));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_phase_known CHECK ((phase = ANY (ARRAY['products'::text, 'sellers'::text])));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_resume_only_paused CHECK (((resume_at IS NULL) OR (status = 'paused'::text)));
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_sample_range CHECK (((sample_products >= 1) AND (sample_products <= 1000)));
@@ -2328,7 +2333,7 @@ GRANT UPDATE (attempt, cost_cents, cost_micros, epoch, error_code, error_message
 GRANT UPDATE (attempt, epoch, error_code, error_message, finished_at, not_before, product_count, status, step) ON public.collection_run_categories TO service_role;
 GRANT UPDATE (attempts, ended_at, error_message, lease_until, next_at, state, status_code) ON public.collection_notifications TO service_role;
 GRANT UPDATE (booked_at, charge_micros, duration_ms, error_code, error_message, lease_until, outcome, overruled_at, state) ON public.collection_calls TO service_role;
-GRANT UPDATE (budget_cap_cents, cap_micros, checkpoint, failure_reason, name, pause_limit, pause_needs_micros, pause_note, pause_reason, phase, resume_at, sampled_at, soft_warned_at, start_requested_at, status) ON public.collection_runs TO service_role;
+GRANT UPDATE (budget_cap_cents, cap_micros, checkpoint, failure_reason, name, pause_limit, pause_needs_micros, pause_note, pause_reason, pause_unserved, phase, resume_at, sampled_at, soft_warned_at, start_requested_at, status) ON public.collection_runs TO service_role;
 GRANT UPDATE (budget_cap_cents, filters, max_concurrent_runs, month_cap_micros, soft_warning_percent) ON public.collection_settings TO authenticated;
 GRANT UPDATE (call_id, evidence, listing_counts, seen_at, seller_ids) ON public.collection_sightings TO service_role;
 GRANT UPDATE (display_name, feedback_permille, feedback_score, item_count, last_seen_at, last_seen_run_id, normalized_name, platform_id, times_seen) ON public.sellers TO service_role;
@@ -2438,10 +2443,12 @@ COMMENT ON COLUMN public.collection_runs.sampled_at IS 'When the sample was thro
 COMMENT ON COLUMN public.collection_runs.retry_of_run_id IS 'The ended run whose unanswered products this run takes up.';
 COMMENT ON COLUMN public.collection_runs.retry_root_run_id IS 'The first run of the family of retries. Set by trigger.';
 COMMENT ON COLUMN public.collection_runs.contradicted_micros IS 'What answers proved to be charged, up to the hold, for calls a person had settled as less. Kept by trigger.';
+COMMENT ON COLUMN public.collection_runs.pause_unserved IS 'Of a pause by provider: no worker has credentials for the accounts it needs. It goes on when one has.';
 COMMENT ON COLUMN public.collection_settings.month_cap_micros IS 'The most all runs together may spend in a calendar month (UTC); null = no such cap.';
 COMMENT ON COLUMN public.collection_sightings.listing_counts IS 'Listings of each seller, in the order of seller_ids: counting needs no look into the evidence, which is compressed.';
 COMMENT ON COLUMN public.collection_sightings.evidence IS 'Per seller, in the order of seller_ids: [feedback score, feedback permille, [[listing id, title, price in cents, position], ...]].';
 COMMENT ON COLUMN public.collection_workers.stop_because IS 'Set: the worker is to leave, and says this why. It looks with every heartbeat.';
+COMMENT ON COLUMN public.collection_workers.credentials IS 'Names of the credentials in its environment (EBAY_USER, EBAY_SECRET), never their values; null: it does not say, and is taken to have all.';
 COMMENT ON TABLE public.org_invitations IS 'One-time links by which a person becomes a member. The link itself is shown once and not kept.';
 COMMENT ON TABLE public.provider_accounts IS 'Accounts at metered providers. Secrets live in the environment of the workers, never here.';
 COMMENT ON COLUMN public.provider_accounts.sandbox IS 'True when base_url is a Gleaner sandbox: its money is play money.';
@@ -2453,9 +2460,10 @@ COMMENT ON TABLE public.provider_governors IS 'How each provider account may be 
 COMMENT ON COLUMN public.provider_governors.window_calls IS 'Calls that may be in flight now: grows with answers, halves with trouble, never above max_in_flight.';
 COMMENT ON COLUMN public.provider_governors.steep_below IS 'Below it the window grows by one with every answer, above it by one in a window of answers.';
 COMMENT ON COLUMN public.provider_governors.slot_at IS 'When the next call may be sent: each call moves it on by one spacing of the rate.';
-COMMENT ON COLUMN public.provider_governors.day_calls IS 'Calls claimed in the quota day that ends at day_ends_at.';
+COMMENT ON COLUMN public.provider_governors.day_calls IS 'Calls of the quota day that ends at day_ends_at: those claimed, or what the provider counted when that is more.';
 COMMENT ON COLUMN public.provider_governors.health IS 'healthy; stopped: nothing is sent until a probe succeeds; testing: one call at a time.';
 COMMENT ON COLUMN public.provider_governors.recent IS 'What became of the last 40 calls, oldest first: + usable, o refused or unreadable, x no answer, - told to wait.';
+COMMENT ON COLUMN public.provider_governors.day_read_at IS 'When the provider''s own count of the day was last asked for.';
 COMMENT ON TABLE public.provider_prices IS 'What one unit costs at most, in micro-dollars. A kind without a row is never called.';
 COMMENT ON COLUMN public.sellers.platform_id IS 'The provider''s unchanging id of the seller, when known. Never lower-cased.';
 COMMENT ON COLUMN public.sellers.times_seen IS 'Number of distinct runs in which this seller was seen, exactly.';

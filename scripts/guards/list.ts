@@ -3,6 +3,7 @@
  * one, add an entry; a test checks that its text is still there and that docs/guards.md is up to date.
  */
 
+import { ACCOUNTS } from './accounts.ts'
 import { PEOPLE } from './people.ts'
 
 /** How the guard is taken away in a copy of the repository. */
@@ -234,7 +235,7 @@ const FENCES: readonly Guard[] = [
   {
     id: 'rescue-heart',
     against: 'taking calls from workers that live',
-    without: { file: RESCUE, find: "w.heartbeat_at < now() - $2 * interval '1 ms'", put: '$2 > 0' },
+    without: { file: RESCUE, find: "w.heartbeat_at < now() - ${silentMs} * interval '1 ms'", put: '${silentMs} > 0' },
     falls: [LATE, 'takes back what stopped, unknown and late workers hold'],
   },
   {
@@ -353,8 +354,8 @@ const STATES: readonly Guard[] = [
     against: 'one organisation whose places are taken standing in the way of all others',
     without: {
       file: START,
-      find: "where status = 'pending' and start_requested_at is not null and ${PLACE_FREE}",
-      put: "where status = 'pending' and start_requested_at is not null",
+      find: "status = 'pending' and start_requested_at is not null and ${PLACE_FREE}",
+      put: "status = 'pending' and start_requested_at is not null",
     },
     falls: [CONTENTION, 'does not stand in the way of another'],
   },
@@ -495,4 +496,13 @@ const ESTIMATES: readonly Guard[] = [
   },
 ]
 
-export const GUARDS: readonly Guard[] = [...MONEY, ...FENCES, ...STATES, ...ROWS, ...ANSWERS, ...PEOPLE, ...ESTIMATES]
+export const GUARDS: readonly Guard[] = [
+  ...MONEY,
+  ...FENCES,
+  ...STATES,
+  ...ROWS,
+  ...ANSWERS,
+  ...PEOPLE,
+  ...ESTIMATES,
+  ...ACCOUNTS,
+]

@@ -49,6 +49,7 @@ function pausedWords(run: RunSnapshot): string {
     return run.pauseLimit === 'month' ? 'Paused, month cap reached' : 'Paused, cap reached'
   if (run.pauseReason === 'quota')
     return run.resumeAt ? `Paused until ${timeOfDay(run.resumeAt)}` : 'Paused, quota used'
+  if (run.pauseUnserved) return 'Paused, no credentials'
   if (run.pauseReason === 'provider') return 'Paused, provider trouble'
   return 'Paused by operator'
 }
@@ -60,7 +61,7 @@ export function stateBadge(run: RunSnapshot, paint: Paint): string {
   if (run.status === 'completed') return paint.good(`✓ ${words}`)
   if (run.status === 'failed') return paint.bad(`✗ ${words}`)
   if (run.status === 'paused') {
-    const needsYou = run.pauseReason === 'operator' || run.pauseReason === 'budget'
+    const needsYou = run.pauseReason === 'operator' || run.pauseReason === 'budget' || run.pauseUnserved
     return needsYou ? paint.warn(`‖ ${words}`) : `‖ ${words}`
   }
   return run.status === 'cancelled' ? `– ${words}` : `○ ${words}`
@@ -137,6 +138,7 @@ function pausedNotice(run: RunSnapshot, facts: RunFacts): Notice {
     const text = `${facts.pausedBy ?? 'The operator'} paused this run${at}. It stays paused until someone resumes it.`
     return { text, acts: [`gleaner run resume ${number}`, cancel] }
   }
+  if (run.pauseUnserved) return { text: `${note} The run goes on by itself then.`, acts: ['gleaner workers', cancel] }
   if (!run.resumeAt) {
     const text = `${note} The run is paused and no such call is sent until the price is corrected.`.trim()
     return { text, acts: ['gleaner accounts price <account> <kind>=<dollars>', `gleaner run resume ${number}`] }

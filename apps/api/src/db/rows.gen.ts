@@ -572,6 +572,8 @@ export interface CollectionRunsRow {
   retry_root_run_id: string | null
   /** What answers proved to be charged, up to the hold, for calls a person had settled as less. Kept by trigger. */
   contradicted_micros: number
+  /** Of a pause by provider: no worker has credentials for the accounts it needs. It goes on when one has. */
+  pause_unserved: boolean
 }
 
 export interface CollectionRunsTable {
@@ -638,6 +640,7 @@ export interface CollectionRunsTable {
   retry_of_run_id: string | null
   retry_root_run_id: string | null
   contradicted_micros: Generated<number>
+  pause_unserved: Generated<boolean>
 }
 
 /** A row of the table collection_settings. */
@@ -699,6 +702,8 @@ export interface CollectionWorkersRow {
   stopped_at: Date | null
   /** Set: the worker is to leave, and says this why. It looks with every heartbeat. */
   stop_because: string | null
+  /** Names of the credentials in its environment (EBAY_USER, EBAY_SECRET), never their values; null: it does not say, and is taken to have all. */
+  credentials: string[] | null
 }
 
 export interface CollectionWorkersTable {
@@ -709,6 +714,7 @@ export interface CollectionWorkersTable {
   heartbeat_at: Generated<Date>
   stopped_at: Date | null
   stop_because: string | null
+  credentials: string[] | null
 }
 
 /** A row of the table org_invitations. */
@@ -823,7 +829,7 @@ export interface ProviderGovernorsRow {
   rest_until: Date
   throttles_in_row: number
   day_ends_at: Date
-  /** Calls claimed in the quota day that ends at day_ends_at. */
+  /** Calls of the quota day that ends at day_ends_at: those claimed, or what the provider counted when that is more. */
   day_calls: number
   quota_until: Date
   /** healthy; stopped: nothing is sent until a probe succeeds; testing: one call at a time. */
@@ -837,6 +843,8 @@ export interface ProviderGovernorsRow {
   trouble_at: Date | null
   probe_note: string | null
   updated_at: Date
+  /** When the provider's own count of the day was last asked for. */
+  day_read_at: Date
 }
 
 export interface ProviderGovernorsTable {
@@ -861,6 +869,7 @@ export interface ProviderGovernorsTable {
   trouble_at: Date | null
   probe_note: string | null
   updated_at: Generated<Date>
+  day_read_at: Generated<Date>
 }
 
 /** A row of the table provider_prices. */

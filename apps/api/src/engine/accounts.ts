@@ -150,14 +150,23 @@ export async function saveSandboxAccounts(
 export function withCredentials(account: Account, env: NodeJS.ProcessEnv): ProviderAccount {
   const { adapter, baseUrl, prices } = account
   if (account.sandbox) return { adapter, baseUrl, prices, credentials: SANDBOX_CREDENTIALS[adapter] }
-  const prefix = `GLEANER_${account.name.toUpperCase().replaceAll('-', '_')}`
+  const prefix = variablePrefix(account.name)
   const user = env[`${prefix}_USER`] ?? ''
   const secret = env[`${prefix}_SECRET`] ?? ''
   if (secret && (user || adapter === 'keepa')) return { adapter, baseUrl, prices, credentials: { user, secret } }
-  const wanted = adapter === 'keepa' ? `${prefix}_SECRET` : `${prefix}_USER and ${prefix}_SECRET`
   throw new AppError('provider.no_credentials', `The account ${account.name} has no credentials in this process.`, {
-    hint: `Set ${wanted} in the environment of every worker.`,
+    hint: `Set ${credentialVariables(account)} in the environment of every worker.`,
   })
+}
+
+/** What a worker's environment must name for this account, as words: "GLEANER_EBAY_USER and GLEANER_EBAY_SECRET". */
+export function credentialVariables({ name, adapter }: Pick<Account, 'name' | 'adapter'>): string {
+  const prefix = variablePrefix(name)
+  return adapter === 'keepa' ? `${prefix}_SECRET` : `${prefix}_USER and ${prefix}_SECRET`
+}
+
+function variablePrefix(name: string): string {
+  return `GLEANER_${name.toUpperCase().replaceAll('-', '_')}`
 }
 
 export type ChosenAccounts = Readonly<{ list: Account | null; search: Account }>

@@ -24,7 +24,8 @@ export async function openRunLane(
   const { db, env, workerId, run, log } = options
   if (!run.searchAccountId) throw new AppError('provider.unknown', `Run ${run.number} has no account to search with.`)
   const searchAccount = await accountById(db, run.searchAccountId)
-  const listAccount = run.listAccountId ? await accountById(db, run.listAccountId) : null
+  // Once every list is read, its account is not needed: not its credentials either.
+  const listAccount = run.listAccountId && run.openCategories > 0 ? await accountById(db, run.listAccountId) : null
   const search = searchAdapter(withCredentials(searchAccount, env))
   if (search.worstCase() === null) {
     throw new AppError('provider.no_price', `The account ${searchAccount.name} has no price for a search.`, {

@@ -1,49 +1,33 @@
 /** Probing: finds out, free of charge, whether a stopped account is well again, and lets its runs go on. */
-import { AppError } from '../base/errors.ts'
 import { type Db, withTxRetry } from '../db/client.ts'
 import { nextProbeMs } from '../governor/next-state.ts'
 import { beginTesting, postponeProbe, readGovernor, takeDueProbe } from '../governor/store.ts'
 import { probe } from '../providers/registry.ts'
 import { accountById, withCredentials } from './accounts.ts'
 
-/** A process without the credentials of an account leaves its probe to others, ms. */
-const LEAVE_TO_OTHERS_MS = 2_000
-
 /**
- * Probes the stopped accounts that are due and that runs wait for; of the whole fleet one worker probes an account at a
- * time. After a success the account is tested with one call at a time, and the runs that wait for it go on as soon as there
- * are places; after a failure the next probe is set. Returns the names of accounts that succeeded.
+ * Probes those of these accounts, which this process has credentials for, that are stopped, due and waited for by runs; of
+ * the whole fleet one worker probes an account at a time. After a success the account is tested with one call at a time,
+ * and the runs that wait for it go on as soon as there are places; after a failure the next probe is set. Returns the names
+ * of accounts that succeeded.
  */
-export async function probeStopped(db: Db, env: NodeJS.ProcessEnv): Promise<string[]> {
+export async function probeStopped(db: Db, env: NodeJS.ProcessEnv, accountIds: readonly string[]): Promise<string[]> {
   const well: string[] = []
-  for (let id = await takeDueProbe(db); id !== null; id = await takeDueProbe(db)) {
+  for (let id = await takeDueProbe(db, accountIds); id !== null; id = await takeDueProbe(db, accountIds)) {
     const accountId = id
     const account = await accountById(db, accountId)
-    const outcome = await probeWith(account, env)
+    const outcome = await probe(withCredentials(account, env))
     await withTxRetry(db, async (tx) => {
-      if (outcome.kind === 'well') await beginTesting(tx, accountId, outcome.note)
+      if (outcome.ok) await beginTesting(tx, accountId, outcome.note)
       else {
         const stops = (await readGovernor(tx, accountId))?.stopsInRow ?? 1
-        const waitMs = outcome.kind === 'unable' ? LEAVE_TO_OTHERS_MS : nextProbeMs(stops + 1, Math.random())
-        await postponeProbe(tx, accountId, outcome.note, waitMs)
+        await postponeProbe(tx, accountId, outcome.message, nextProbeMs(stops + 1, Math.random()))
       }
       await moveResume(tx, accountId)
     })
-    if (outcome.kind === 'well') well.push(account.name)
+    if (outcome.ok) well.push(account.name)
   }
   return well
-}
-
-type Probed = Readonly<{ kind: 'well' | 'unwell' | 'unable'; note: string }>
-
-async function probeWith(account: Awaited<ReturnType<typeof accountById>>, env: NodeJS.ProcessEnv): Promise<Probed> {
-  try {
-    const outcome = await probe(withCredentials(account, env))
-    return outcome.ok ? { kind: 'well', note: outcome.note } : { kind: 'unwell', note: outcome.message }
-  } catch (error) {
-    if (error instanceof AppError) return { kind: 'unable', note: error.message }
-    throw error
-  }
 }
 
 /** Runs that wait for the account wait for its next probe, or not at all when it is tested. */

@@ -31,6 +31,8 @@ export type Pause = Readonly<{
   /** Of a pause by `budget`: which cap leaves less than one call, and what the cheapest call it could make costs. */
   limit?: PauseLimit
   needsMicros?: Micros
+  /** Of a pause by `provider`: no worker has credentials for what it needs. It goes on by itself when one has. */
+  unserved?: boolean
   /** The run's sample is through: what it held back waits for a person to resume the run. */
   endsSample?: boolean
 }>
@@ -45,7 +47,8 @@ export function pauseRun(db: Db, runId: string, pause: Pause): Promise<RunSnapsh
     await tx.query(
       `update collection_runs set status = 'paused', pause_reason = $2, resume_at = $3, pause_note = $4,
          pause_limit = $5, pause_needs_micros = $6,
-         sampled_at = case when $7 and sample_products is not null then coalesce(sampled_at, now()) else sampled_at end
+         sampled_at = case when $7 and sample_products is not null then coalesce(sampled_at, now()) else sampled_at end,
+         pause_unserved = $8
        where id = $1`,
       [
         runId,
@@ -55,6 +58,7 @@ export function pauseRun(db: Db, runId: string, pause: Pause): Promise<RunSnapsh
         pause.limit ?? null,
         pause.needsMicros ?? null,
         pause.endsSample ?? false,
+        pause.unserved ?? false,
       ],
     )
     const limit = pause.limit ? { limit: pause.limit } : {}

@@ -6,6 +6,8 @@ import { AppError } from '../base/errors.ts'
 import { type Db, type Tx, withTxRetry } from '../db/client.ts'
 import { appendEvents } from '../events/append.ts'
 import { THIS_MONTH } from '../ledger/month.ts'
+import { DEAD_AFTER_MS } from '../ledger/rescue.ts'
+import { aliveWorkers, servedBy } from '../queue/credentials.ts'
 import { sendTicket } from '../queue/tickets.ts'
 import type { Estimate } from '../runs/estimate.ts'
 import { lockRun, type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
@@ -70,11 +72,15 @@ const PLACE_FREE = `
   (select count(*) from collection_runs o where o.org_id = r.org_id and o.status = 'running')
     < coalesce((select max_concurrent_runs from collection_settings s where s.org_id = r.org_id), 3)`
 
+const MAY_START = `status = 'pending' and start_requested_at is not null and ${PLACE_FREE}`
+
+/** SQL: true when a run that waits in line can be started. */
+export const SOME_MAY_START = `exists (select from collection_runs r where ${MAY_START})`
+
 /** Starts runs that wait in line, oldest request first, as far as places are free. Returns the ids of those started. */
 export async function startWaiting(db: Db): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>(
-    `select id from collection_runs r where status = 'pending' and start_requested_at is not null and ${PLACE_FREE}
-     order by start_requested_at, number limit 20`,
+    `select id from collection_runs r where ${MAY_START} order by start_requested_at, number limit 20`,
   )
   const started: string[] = []
   for (const { id } of rows) {
@@ -101,23 +107,32 @@ const ACCOUNT_STOPPED = `
     and (g.account_id = r.search_account_id or (g.account_id = r.list_account_id and r.open_categories > 0)))`
 
 /**
- * True for a row `r` of collection_runs whose pause may end by itself now: its moment has come, or the month cap it met
- * leaves enough again, because it was raised or what it counted was released.
+ * True for a row `r` of collection_runs whose pause may end by itself now: its moment has come, the month cap it met
+ * leaves enough again, because it was raised or what it counted was released, or a worker has the credentials it lacked.
+ * `silentMs` is how long a worker may be silent.
  */
-const PAUSE_ENDS = `
+const pauseEnds = (silentMs: string): string => `
   (r.resume_at <= now() or r.pause_limit = 'month' and not exists (
     select from collection_months m where m.org_id = r.org_id and m.month = ${THIS_MONTH}
-      and m.cap_micros - m.spent_micros - m.held_micros - m.suspect_micros - m.deleted_micros < r.pause_needs_micros))`
+      and m.cap_micros - m.spent_micros - m.held_micros - m.suspect_micros - m.deleted_micros < r.pause_needs_micros)
+    or r.pause_unserved and ${servedBy(aliveWorkers(silentMs))})`
+
+const mayResume = (silentMs: string): string => `status = 'paused' and ${pauseEnds(silentMs)} and ${PLACE_FREE}
+  and not (pause_reason = 'provider' and ${ACCOUNT_STOPPED})`
+
+/** SQL: true when the pause of some run can end by itself. */
+export function someMayResume(silentMs: string): string {
+  return `exists (select from collection_runs r where ${mayResume(silentMs)})`
+}
 
 /**
  * Lets runs go on whose pause ends by itself (quota, provider, month cap) and whose moment has come, as far as places are
- * free. Returns their ids.
+ * free. Returns their ids. A worker is dead after `deadAfterMs` without a heartbeat.
  */
-export async function resumeDue(db: Db): Promise<string[]> {
+export async function resumeDue(db: Db, deadAfterMs: number = DEAD_AFTER_MS): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>(
-    `select id from collection_runs r where status = 'paused' and ${PAUSE_ENDS} and ${PLACE_FREE}
-       and not (pause_reason = 'provider' and ${ACCOUNT_STOPPED})
-     order by resume_at, number limit 20`,
+    `select id from collection_runs r where ${mayResume('$1')} order by resume_at, number limit 20`,
+    [deadAfterMs],
   )
   const resumed: string[] = []
   for (const { id } of rows) {
@@ -127,8 +142,8 @@ export async function resumeDue(db: Db): Promise<string[]> {
       await lockRun(tx, id)
       // Whether its moment has come is for the database to say: clocks of workers may be wrong.
       const { rowCount } = await tx.query(
-        `update collection_runs r set status = 'running' where id = $1 and status = 'paused' and ${PAUSE_ENDS}`,
-        [id],
+        `update collection_runs r set status = 'running' where id = $1 and status = 'paused' and ${pauseEnds('$2')}`,
+        [id, deadAfterMs],
       )
       if (rowCount === 0) return false
       await appendEvents(tx, id, [{ type: 'run.resumed', data: { by: 'itself' } }])

@@ -94,20 +94,26 @@ export async function takeSlot(db: Queryable, accountId: string): Promise<number
 /** How long a probe may take before another worker tries, as an interval. */
 const PROBE_LEASE = `interval '30 seconds'`
 
+/** True for a governor `g` that is stopped, due to be probed, and waited for by a run. */
+const PROBE_DUE = `g.health = 'stopped' and g.probe_at <= now() and exists (
+  select from collection_runs r where r.status in ('running', 'paused')
+    and (r.search_account_id = g.account_id or r.list_account_id = g.account_id))`
+
+/** SQL: true when some account is to be probed. */
+export const SOME_PROBE_DUE = `exists (select from provider_governors g where ${PROBE_DUE})`
+
 /**
- * Takes the probe of one account that is stopped, due, and waited for by a run; nobody else in the fleet takes it for half
- * a minute. Returns the account's id, or null when none is due.
+ * Takes the probe of one of these accounts that is stopped, due, and waited for by a run; nobody else in the fleet takes it
+ * for half a minute. Returns the account's id, or null when none is due.
  */
-export async function takeDueProbe(db: Queryable): Promise<string | null> {
+export async function takeDueProbe(db: Queryable, accountIds: readonly string[]): Promise<string | null> {
   const { rows } = await db.query<{ accountId: string }>(
     `update provider_governors set probe_at = now() + ${PROBE_LEASE}
      where account_id = (
-       select g.account_id from provider_governors g
-       where g.health = 'stopped' and g.probe_at <= now() and exists (
-         select from collection_runs r where r.status in ('running', 'paused')
-           and (r.search_account_id = g.account_id or r.list_account_id = g.account_id))
+       select g.account_id from provider_governors g where g.account_id = any ($1) and ${PROBE_DUE}
        order by g.probe_at limit 1 for update skip locked)
      returning account_id as "accountId"`,
+    [accountIds],
   )
   return rows[0]?.accountId ?? null
 }

@@ -17,6 +17,17 @@ export const DEAD_AFTER_MS = 6_000
 /** Calls rescued at a time, so that the transaction stays short. */
 const RESCUED_MOST = 1_000
 
+/** Held calls `c` whose lease has run out, or whose worker `w` is dead, stopped or unknown. */
+const orphans = (silentMs: string): string => `
+  collection_calls c left join collection_workers w on w.id = c.worker_id
+  where c.state = 'held' and (c.lease_until < now() or w.id is null or w.stopped_at is not null
+    or w.heartbeat_at < now() - ${silentMs} * interval '1 ms')`
+
+/** SQL: true when there is a call to rescue; `silentMs` is how long a worker may be silent, ms. */
+export function someOrphans(silentMs: string): string {
+  return `exists (select from ${orphans(silentMs)})`
+}
+
 /**
  * Makes suspect every held call whose lease has run out or whose worker is dead, stopped or unknown, and gives its item
  * or category back, at most a thousand calls at a time. An item claimed anew meanwhile is left alone. Returns what was
@@ -26,10 +37,7 @@ export async function rescueCalls(tx: Tx, deadAfterMs: number): Promise<Rescued[
   const { rows } = await tx.query<Rescued>(
     `
     with orphans as materialized (
-      select c.id, c.run_id, c.item_id, c.category_id, c.epoch, c.hold_micros from collection_calls c
-      left join collection_workers w on w.id = c.worker_id
-      where c.state = 'held' and (c.lease_until < now() or w.id is null or w.stopped_at is not null
-        or w.heartbeat_at < now() - $2 * interval '1 ms')
+      select c.id, c.run_id, c.item_id, c.category_id, c.epoch, c.hold_micros from ${orphans('$2')}
       order by c.id limit $1 for update of c skip locked
     ), items as (
       update collection_items i set status = 'pending' from orphans o

@@ -4,10 +4,9 @@
  */
 import * as z from 'zod'
 import { NOT_CHARGED } from './charges.ts'
-import { tokenSource } from './ebay-token.ts'
-import { failedStatus, failure, scrub, unanswered } from './failures.ts'
-import { exchange } from './http.ts'
-import { parseJson } from './json.ts'
+import { dayBefore, ebayDay } from './ebay-rate-limit.ts'
+import { failure } from './failures.ts'
+import { askFree } from './free-question.ts'
 import { basicAuthorization } from './oxylabs-query.ts'
 import type { Failure, PriceKind, ProviderAccount } from './types.ts'
 
@@ -28,42 +27,12 @@ export async function usageReport(account: ProviderAccount): Promise<UsageReport
   return failure('rejected', NOT_CHARGED, 'usage.none', 'Keepa keeps no count of what it charged: tokens flow back.')
 }
 
-const ebayRateLimit = z.object({
-  rateLimits: z.array(
-    z.object({
-      apiName: z.string(),
-      resources: z.array(
-        z.object({
-          name: z.string(),
-          rates: z.array(
-            z.object({
-              // Newer than the published types: optional (providers/README of the wire formats).
-              count: z.int().nonnegative().optional(),
-              reset: z.coerce.date(),
-              timeWindow: z.number().positive(),
-            }),
-          ),
-        }),
-      ),
-    }),
-  ),
-})
-
 /** Calls that reached the Browse API today, refused ones too. */
 async function ebayUsage(account: ProviderAccount): Promise<UsageReport> {
-  const token = await tokenSource(account.baseUrl, account.credentials).get(TIMEOUT_MS)
-  if (!token.ok) return token
-  const path = '/developer/analytics/v1_beta/rate_limit/?api_context=buy&api_name=browse'
-  const body = await ask(account, `${account.baseUrl}${path}`, `Bearer ${token.value}`)
-  if (!body.ok) return body
-  const parsed = ebayRateLimit.safeParse(body.value)
-  const rates = parsed.data?.rateLimits
-    .flatMap(({ resources }) => resources)
-    .find(({ name }) => name === 'buy.browse')?.rates
-  const daily = rates?.find(({ timeWindow }) => timeWindow === 86_400)
-  if (daily?.count === undefined) return noCount('eBay does not say how many calls it counted.')
-  const since = new Date(daily.reset.getTime() - daily.timeWindow * 1000)
-  return { ok: true, counts: [{ kind: 'ebay.search', count: daily.count, since }] }
+  const day = await ebayDay(account, TIMEOUT_MS)
+  if (!day.ok) return day
+  if (day.count === null) return noCount('eBay does not say how many calls it counted.')
+  return { ok: true, counts: [{ kind: 'ebay.search', count: day.count, since: dayBefore(day.reset) }] }
 }
 
 const oxylabsStats = z.object({
@@ -72,7 +41,7 @@ const oxylabsStats = z.object({
 
 /** Charged results by source since its record began. */
 async function oxylabsUsage(account: ProviderAccount): Promise<UsageReport> {
-  const body = await ask(account, `${account.baseUrl}/v2/stats`, basicAuthorization(account))
+  const body = await askFree(account, `${account.baseUrl}/v2/stats`, basicAuthorization(account), TIMEOUT_MS)
   if (!body.ok) return body
   const parsed = oxylabsStats.safeParse(body.value)
   if (!parsed.success) return noCount('The usage report of Oxylabs does not have the expected shape.')
@@ -83,18 +52,6 @@ async function oxylabsUsage(account: ProviderAccount): Promise<UsageReport> {
     ok: true,
     counts: kinds.map((kind) => ({ kind, count: count(kind.slice('oxylabs.'.length)), since: null })),
   }
-}
-
-async function ask(
-  account: ProviderAccount,
-  url: string,
-  authorization: string,
-): Promise<Readonly<{ ok: true; value: unknown }> | Failure> {
-  const outcome = await exchange({ method: 'GET', url, headers: { authorization }, timeoutMs: TIMEOUT_MS })
-  if (outcome.kind !== 'answered') return { ...unanswered(outcome), charge: NOT_CHARGED }
-  const { status, headers, text } = outcome
-  if (status === 200) return { ok: true, value: parseJson(text) }
-  return failedStatus(status, headers, NOT_CHARGED, scrub(text, account.credentials))
 }
 
 function noCount(message: string): Failure {

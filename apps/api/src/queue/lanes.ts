@@ -1,5 +1,6 @@
 /** Lanes as the fleet sees them: who works on which run, which run is next, and who waits. */
 import type { Queryable, Tx } from '../db/client.ts'
+import { canUse, NEEDS } from './credentials.ts'
 
 /** True for a lane `l` of a worker `w` that counts: open, and the worker alive. $1 is how long it may be silent, ms. */
 const IS_LIVE = `l.closed_at is null and w.stopped_at is null and w.heartbeat_at >= now() - $1 * interval '1 ms'`
@@ -10,6 +11,8 @@ export type Asking = Readonly<{
   deadAfterMs: number
   /** Runs the worker has a lane on, or leaves alone for now. */
   except: readonly string[]
+  /** Names of the credentials it has; null = all. */
+  credentials: readonly string[] | null
 }>
 
 export type Choice = Readonly<{
@@ -21,29 +24,35 @@ export type Choice = Readonly<{
   orgLanes: number
 }>
 
+/** True for a run `r` of which this worker can use every account it needs. The accounts it cannot use are in `foreign_accounts`. */
+const SERVABLE = `not exists (select from foreign_accounts a where ${NEEDS})`
+const foreignAccounts = (names: string): string =>
+  `foreign_accounts as materialized (select a.id from provider_accounts a where not ${canUse(names)})`
+
 /**
  * The run that should get a lane of this worker, of one organisation or (null) of all: the organisation with the fewest
  * lanes first, of its runs the one with the fewest, of those the one not served for longest. A run that has a lane and
- * nothing left to claim needs no other.
+ * nothing left to claim needs no other, and one whose accounts this worker cannot use none of this worker.
  */
 export async function chooseRun(tx: Tx, orgId: string | null, asking: Asking): Promise<Choice> {
   const { rows } = await tx.query<Choice>(
     `
-    with served as (
+    with ${foreignAccounts('$4::text[]')}, served as (
       select l.run_id, max(coalesce(l.closed_at, now())) as served_at, count(*) filter (where ${IS_LIVE})::int as lanes
       from collection_lanes l join collection_workers w on w.id = l.worker_id group by l.run_id
     ), counted as (
       select r.id, r.org_id, r.number, r.pending_items + r.open_categories as claimable, s.served_at,
-        coalesce(s.lanes, 0) as lanes, (sum(coalesce(s.lanes, 0)) over (partition by r.org_id))::int as org_lanes
+        coalesce(s.lanes, 0) as lanes, (sum(coalesce(s.lanes, 0)) over (partition by r.org_id))::int as org_lanes,
+        ${SERVABLE} as servable
       from collection_runs r left join served s on s.run_id = r.id
       where r.status = 'running' and ($2::uuid is null or r.org_id = $2)
     ), next as (
-      select * from counted where id <> all ($3::uuid[]) and (lanes = 0 or claimable > 0)
+      select * from counted where servable and id <> all ($3::uuid[]) and (lanes = 0 or claimable > 0)
       order by org_lanes, lanes, served_at nulls first, number limit 1
     )
     select (select id from next) as "runId", count(*)::int as running,
       coalesce((select org_lanes from next), max(org_lanes), 0) as "orgLanes" from counted`,
-    [asking.deadAfterMs, orgId, asking.except],
+    [asking.deadAfterMs, orgId, asking.except, asking.credentials],
   )
   return rows[0] ?? { runId: null, running: 0, orgLanes: 0 }
 }
@@ -65,21 +74,24 @@ export async function closedLane(db: Queryable, workerId: string, runId: string)
   )
 }
 
-/** An organisation's lanes in the whole fleet, and how many of its running runs have none. */
+/** An organisation's lanes in the whole fleet, and how many of its running runs have none and wait for this worker's. */
 export type OrgLanes = Readonly<{ orgId: string; lanes: number; waiting: number }>
 
-/** How lanes are spread over the organisations that have running runs. */
-export async function lanesByOrg(db: Queryable, deadAfterMs: number): Promise<OrgLanes[]> {
+/** How lanes are spread over the organisations that have running runs, as a worker with these credentials sees it. */
+export async function lanesByOrg(
+  db: Queryable,
+  { deadAfterMs, credentials }: Pick<Asking, 'deadAfterMs' | 'credentials'>,
+): Promise<OrgLanes[]> {
   const { rows } = await db.query<OrgLanes>(
     `
-    with live as (
+    with ${foreignAccounts('$2::text[]')}, live as (
       select l.run_id, l.worker_id from collection_lanes l join collection_workers w on w.id = l.worker_id where ${IS_LIVE}
     )
     select r.org_id as "orgId", (count(live.worker_id))::int as lanes,
-      (count(*) filter (where live.worker_id is null))::int as waiting
+      (count(*) filter (where live.worker_id is null and ${SERVABLE}))::int as waiting
     from collection_runs r left join live on live.run_id = r.id
     where r.status = 'running' group by r.org_id`,
-    [deadAfterMs],
+    [deadAfterMs, credentials],
   )
   return rows
 }

@@ -51,22 +51,26 @@ export async function passOn(tx: Tx, ticket: Ticket, delayMs: number, lanes: num
   )
 }
 
-/**
- * Sends a ticket for every organisation that has running runs and none: the one query that makes up for lost tickets.
- * Returns how many organisations have running runs, and how many tickets were missing. Throws QueueTrouble.
- */
-export async function sendMissing(tx: Tx): Promise<Readonly<{ organisations: number; missing: number }>> {
-  return queueWork(tx, async (boss) => {
-    const { rows } = await tx.query<{ orgId: string; missing: boolean }>(
-      `select org_id as "orgId", not exists (
-         select from ${QUEUE_SCHEMA}.job t where t.name = $1 and t.singleton_key = org_id::text and t.state < 'active'
-       ) as missing
-       from (select distinct org_id from collection_runs where status = 'running') running order by org_id`,
+/** The organisations that have running runs and no ticket: what lost tickets leave. Throws QueueTrouble. */
+export async function missingTickets(db: Queryable): Promise<string[]> {
+  const { rows } = await db
+    .query<{ orgId: string }>(
+      `select org_id as "orgId" from (select distinct org_id from collection_runs where status = 'running') running
+       where not exists (
+         select from ${QUEUE_SCHEMA}.job t where t.name = $1 and t.singleton_key = org_id::text and t.state < 'active')
+       order by org_id`,
       [TICKETS],
     )
-    const missing = rows.filter((row) => row.missing)
-    for (const { orgId } of missing) await boss.send(TICKETS, {}, { singletonKey: orgId })
-    return { organisations: rows.length, missing: missing.length }
+    .catch((error: unknown) => {
+      throw asTrouble(error)
+    })
+  return rows.map(({ orgId }) => orgId)
+}
+
+/** Sends each of these organisations a ticket, unless it has one that waits. Throws QueueTrouble. */
+export async function sendTickets(tx: Tx, orgIds: readonly string[]): Promise<void> {
+  await queueWork(tx, async (boss) => {
+    for (const orgId of orgIds) await boss.send(TICKETS, {}, { singletonKey: orgId })
   })
 }
 

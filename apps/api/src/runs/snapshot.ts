@@ -21,6 +21,8 @@ export type RunSnapshot = Readonly<{
   pauseReason: PauseReason | null
   pauseNote: string | null
   pauseLimit: PauseLimit | null
+  /** Paused because no worker has credentials for the accounts it needs. */
+  pauseUnserved: boolean
   resumeAt: Date | null
   failureReason: string | null
   listAccountId: string | null
@@ -70,7 +72,7 @@ export type RunSnapshot = Readonly<{
 /** The select list that makes a `RunSnapshot` of a row of `collection_runs` (unaliased). */
 export const SNAPSHOT_COLUMNS = `
   id, number, org_id as "orgId", name, status, phase, source, pause_reason as "pauseReason", pause_note as "pauseNote",
-  pause_limit as "pauseLimit",
+  pause_limit as "pauseLimit", pause_unserved as "pauseUnserved",
   resume_at as "resumeAt", failure_reason as "failureReason", list_account_id as "listAccountId",
   search_account_id as "searchAccountId", cap_micros as "capMicros", spent_micros as "spentMicros",
   held_micros as "heldMicros", suspect_micros as "suspectMicros", breach_micros as "breachMicros",

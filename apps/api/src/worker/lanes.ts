@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../base/errors.ts'
 import type { Db } from '../db/client.ts'
 import { openRunLane } from '../engine/open-run-lane.ts'
+import { readDays } from '../engine/read-days.ts'
 import { pauseRun } from '../engine/run-acts.ts'
 import { type Turn, takeTurn, takeTurnWithoutTicket } from '../engine/take-turn.ts'
 import { workRun } from '../engine/work-run.ts'
@@ -16,6 +17,8 @@ export type LanesOptions = Readonly<{
   env: NodeJS.ProcessEnv
   workerId: string
   deadAfterMs: number
+  /** Names of the credentials in `env`: only runs whose accounts it can use get a lane. */
+  credentials: readonly string[]
   /** Runs a worker takes part in at a time, at most. */
   maxLanes: number
   /** Aborted when requests in flight are to be given up. */
@@ -104,8 +107,8 @@ function queueWorks(lanes: Lanes): void {
 
 function askingOf(lanes: Lanes): Asking {
   for (const [runId, until] of lanes.resting) if (performance.now() >= until) lanes.resting.delete(runId)
-  const { workerId, deadAfterMs } = lanes
-  return { workerId, deadAfterMs, except: [...lanes.own.keys(), ...lanes.resting.keys()] }
+  const { workerId, deadAfterMs, credentials } = lanes
+  return { workerId, deadAfterMs, credentials, except: [...lanes.own.keys(), ...lanes.resting.keys()] }
 }
 
 function open(lanes: Lanes, { run }: Extract<Turn, { kind: 'lane' }>, signal: AbortSignal): void {
@@ -124,6 +127,7 @@ async function work(lanes: Lanes, run: RunSnapshot, signal: AbortSignal): Promis
 async function workOn(lanes: Lanes, run: RunSnapshot, signal: AbortSignal): Promise<void> {
   try {
     const lane = await openRunLane({ ...lanes, run })
+    await readDays(lanes, [lane.search.id])
     await workRun({ ...lane, giveUp: lanes.giveUp }, signal)
   } catch (error) {
     lanes.log('a lane broke', {
@@ -150,7 +154,7 @@ async function settleBroken({ db }: Lanes, run: RunSnapshot, error: unknown): Pr
 /** Gives places up for runs that wait, when all are taken. The lanes take no new calls; their places are free once all is booked. */
 export async function giveWay(lanes: Lanes): Promise<void> {
   if (lanes.own.size < lanes.maxLanes) return
-  const orgs = await lanesByOrg(lanes.db, lanes.deadAfterMs)
+  const orgs = await lanesByOrg(lanes.db, lanes)
   if (!orgs.some((org) => org.waiting > 0)) return
   const busy = await busyRuns(lanes.db, lanes.workerId)
   const now = performance.now()
@@ -166,6 +170,12 @@ export async function giveWay(lanes: Lanes): Promise<void> {
   const leaving = lanes.own.size - staying.length
   const wanted = orgs.reduce((sum, org) => sum + org.waiting, 0) - leaving
   for (const runId of lanesToGiveUp(own, orgs).slice(0, Math.max(0, wanted))) lanes.own.get(runId)?.leave.abort()
+}
+
+/** The accounts this worker's lanes search with, once each. */
+export function searchAccounts(lanes: Lanes): string[] {
+  const ids = [...lanes.own.values()].flatMap(({ run }) => run.searchAccountId ?? [])
+  return [...new Set(ids)]
 }
 
 /** Resolves when every lane has booked what it sent. The lanes must have been told to leave. */

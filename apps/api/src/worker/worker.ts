@@ -6,17 +6,15 @@
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { newId } from '../base/ids.ts'
-import { connect, type Db, withTxRetry } from '../db/client.ts'
+import { connect, type Db } from '../db/client.ts'
 import { notifyLoop } from '../engine/notify.ts'
-import { probeStopped } from '../engine/probe-accounts.ts'
+import { readDays } from '../engine/read-days.ts'
 import { reconcileAtRest } from '../engine/reconcile.ts'
-import { rescueRuns } from '../engine/rescue.ts'
-import { resumeDue, startWaiting } from '../engine/start.ts'
 import { DEAD_AFTER_MS } from '../ledger/rescue.ts'
-import { QueueTrouble } from '../queue/boss.ts'
+import { credentialNames } from '../queue/credentials.ts'
 import { forgetOld } from '../queue/lanes.ts'
-import { sendMissing } from '../queue/tickets.ts'
-import { allLeft, fillLanes, giveWay, type Lanes, makeLanes, queueBroke, setRest } from './lanes.ts'
+import { keepHouse } from './keep-house.ts'
+import { allLeft, fillLanes, giveWay, type Lanes, makeLanes, searchAccounts } from './lanes.ts'
 
 export type WorkerOptions = Readonly<{
   db: Db
@@ -59,6 +57,8 @@ const BEATS_BEFORE_DEATH = 6
 const LOOK_MS = 250
 /** Suspect calls are held against the usage reports of accounts at rest. */
 const RECONCILE_MS = 60_000
+/** Whether the provider's count of the day is to be read is looked at so often by those who use the account. */
+const READ_DAYS_MS = 60_000
 const HOUSEKEEPING_MS = 1_000
 const MAX_LANES = 32
 const KEEP_MS = 10_000
@@ -93,13 +93,14 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const deadAfterMs = options.deadAfterMs ?? DEAD_AFTER_MS
   const [maxLanes, keepMs] = [options.maxLanes ?? MAX_LANES, options.keepMs ?? KEEP_MS]
   const giveUp = new AbortController()
+  const credentials = credentialNames(env)
   const state: State = {
     options,
     id,
     name,
     deadAfterMs,
     heart: await connect(db.url, { name: 'gleaner heart', max: 1, role: 'service_role' }),
-    lanes: makeLanes({ db, env, log, workerId: id, deadAfterMs, maxLanes, keepMs, giveUp: giveUp.signal }),
+    lanes: makeLanes({ db, env, credentials, log, workerId: id, deadAfterMs, maxLanes, keepMs, giveUp: giveUp.signal }),
     stopping: new AbortController(),
     asked: new AbortController(),
     giveUp,
@@ -109,10 +110,9 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     throw error
   })
   const turnsEnd = AbortSignal.any([state.stopping.signal, state.asked.signal])
-  let forgotAt = -Infinity
   const loops = [
     every(state, heartbeatMs(state), () => beat(state)),
-    every(state, HOUSEKEEPING_MS, () => keepHouse(state)),
+    every(state, HOUSEKEEPING_MS, () => keepHouse(state.lanes)),
     every(state, HOUSEKEEPING_MS, () => giveWay(state.lanes)),
     every(state, LOOK_MS, () => fillLanes(state.lanes, turnsEnd)),
     notifyLoop({ db, log }, state.stopping.signal),
@@ -120,11 +120,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       for (const one of await reconcileAtRest(db, env))
         log('suspect calls settled by the report of their provider', one)
     }),
-    every(state, HOUSEKEEPING_MS, async () => {
-      if (performance.now() - forgotAt < FORGET_EVERY_MS) return
-      forgotAt = performance.now()
-      await forgetOld(db, FORGET_AFTER_DAYS)
-    }),
+    every(state, READ_DAYS_MS, () => readDays(state.lanes, searchAccounts(state.lanes))),
+    every(state, FORGET_EVERY_MS, () => forgetOld(db, FORGET_AFTER_DAYS)),
   ]
   let stopped: Promise<Stopped> | undefined
   return {
@@ -185,30 +182,10 @@ function heartbeatMs(state: State): number {
 /** Inserts again what somebody deleted: calls of a worker nobody knows count as lost. */
 async function beat(state: State): Promise<void> {
   const { rows } = await state.heart.query<{ because: string | null }>(
-    `insert into collection_workers (id, name, version) values ($1, $2, $3)
+    `insert into collection_workers (id, name, version, credentials) values ($1, $2, $3, $4)
      on conflict (id) do update set heartbeat_at = now() returning stop_because as because`,
-    [state.id, state.name, state.options.version],
+    [state.id, state.name, state.options.version, state.lanes.credentials],
   )
   const because = rows[0]?.because
   if (because && !state.asked.signal.aborted) state.asked.abort(because)
-}
-
-async function keepHouse(state: State): Promise<void> {
-  const { db, log } = state.options
-  for (const rescued of await rescueRuns(db, state.deadAfterMs)) log('rescued calls of a lost worker', rescued)
-  await probeStopped(db, state.options.env)
-  await resumeDue(db)
-  await startWaiting(db)
-  await keepTickets(state.lanes)
-}
-
-/** What lost tickets need: they are sent again. Without a queue this is not needed, turns are taken without. */
-async function keepTickets(lanes: Lanes): Promise<void> {
-  try {
-    const { organisations } = await withTxRetry(lanes.db, sendMissing)
-    setRest(lanes, organisations)
-  } catch (error) {
-    if (!(error instanceof QueueTrouble)) throw error
-    queueBroke(lanes, error)
-  }
 }

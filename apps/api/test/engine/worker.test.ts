@@ -6,8 +6,9 @@ import { createRun } from '../../src/engine/create.ts'
 import { resumeRun } from '../../src/engine/run-acts.ts'
 import { startRun } from '../../src/engine/start.ts'
 import { type RunSnapshot, runSnapshot } from '../../src/runs/snapshot.ts'
-import { startWorker, type Worker } from '../../src/worker/worker.ts'
+import { startWorker, type Worker, type WorkerOptions } from '../../src/worker/worker.ts'
 import { type FreshDb, freshDb } from '../support/db.ts'
+import { until } from './worker-process.ts'
 
 let fresh: FreshDb
 let actor: Actor
@@ -44,6 +45,7 @@ async function runningRun(name: string): Promise<RunSnapshot> {
 async function withWorker(
   env: NodeJS.ProcessEnv,
   work: (said: (text: string) => Promise<void>, worker: Worker) => Promise<void>,
+  more: Partial<WorkerOptions> = {},
 ): Promise<void> {
   const lines: string[] = []
   const waiting = new Set<() => void>()
@@ -51,7 +53,7 @@ async function withWorker(
     lines.push(`${message} ${JSON.stringify(facts)}`)
     for (const wake of waiting) wake()
   }
-  const worker = await startWorker({ db: fresh.db, env, version: 'test', log })
+  const worker = await startWorker({ db: fresh.db, env, version: 'test', log, ...more })
   const said = async (text: string): Promise<void> => {
     while (!lines.some((line) => line.includes(text))) {
       await new Promise<void>((resolve) => waiting.add(resolve))
@@ -82,9 +84,18 @@ describe('a worker', () => {
     expect(await resumeRun(fresh.db, run.id)).toMatchObject({ status: 'running' })
   })
 
-  it('leaves a run alone whose credentials it does not have: another worker may have them', async () => {
+  it('pauses a run nobody has credentials for, saying so, and it goes on by itself once a worker has them', async () => {
     const run = await runningRun('not-mine')
-    await withWorker({}, (said) => said('not-mine has no credentials'))
-    expect(await runSnapshot(fresh.db, run.id)).toMatchObject({ status: 'running', pendingItems: 2, heldCalls: 0 })
+    const reaches = (status: string) =>
+      until(fresh.db, 'select from collection_runs where id = $1 and status = $2', [run.id, status])
+    const heart = { deadAfterMs: 1_500 }
+    await withWorker({}, () => reaches('paused'), heart)
+    const paused = await runSnapshot(fresh.db, run.id)
+    expect(paused).toMatchObject({ pauseReason: 'provider', pauseUnserved: true, releasedCalls: 0, heldCalls: 0 })
+    expect(paused?.pauseNote).toMatch(/^No worker has credentials for not-mine\. Set GLEANER_NOT_MINE_USER and/)
+    const had = await fresh.db.query('select from collection_lanes where run_id = $1', [run.id])
+    expect(had.rowCount).toBe(0)
+    await withWorker({ GLEANER_NOT_MINE_USER: 'u', GLEANER_NOT_MINE_SECRET: 's' }, () => reaches('running'), heart)
+    expect(await runSnapshot(fresh.db, run.id)).toMatchObject({ status: 'running', pauseUnserved: false })
   })
 })

@@ -22,7 +22,8 @@ beforeEach(async () => {
   await market.sandbox.post('/sandbox/reset')
   await allow('max_in_flight = 50, max_per_second = null, calls_per_day = null')
   await fresh.db.query(`update provider_governors set window_calls = 10, steep_below = 1000000, slot_at = 'epoch',
-    rest_until = 'epoch', quota_until = 'epoch', day_ends_at = 'epoch', day_calls = 0, health = 'healthy', recent = ''`)
+    rest_until = 'epoch', quota_until = 'epoch', day_ends_at = 'epoch', day_calls = 0, day_read_at = now(),
+    health = 'healthy', recent = ''`)
 })
 afterEach(async () => {
   await Promise.all(workers.splice(0).map((worker) => worker.stop()))
@@ -49,8 +50,8 @@ async function fleet(size: number): Promise<void> {
   }
 }
 
-async function reaches(run: RunSnapshot, status: string, timeoutMs = 30_000): Promise<RunSnapshot> {
-  await until(fresh.db, `select from collection_runs where id = $1 and status = '${status}'`, [run.id], timeoutMs)
+async function reaches(run: RunSnapshot, status: string): Promise<RunSnapshot> {
+  await until(fresh.db, `select from collection_runs where id = $1 and status = '${status}'`, [run.id])
   return (await runSnapshot(fresh.db, run.id)) as RunSnapshot
 }
 
@@ -81,7 +82,7 @@ it('keeps one rate over four workers, by the count of the provider', async () =>
   ).rows
   expect(spread?.workers).toBeGreaterThan(1)
   await market.sandbox.post('/sandbox/quota', { ebayPerSecond: 1_000_000 })
-}, 60_000)
+})
 
 it('keeps one limit of calls in flight over four workers', async () => {
   await allow('max_in_flight = 12')
@@ -97,7 +98,7 @@ it('keeps one limit of calls in flight over four workers', async () => {
   expect(most).toBeLessThanOrEqual(12)
   expect(most).toBeGreaterThan(6)
   expect((await reaches(run, 'completed')).suspectCalls).toBe(0)
-}, 60_000)
+})
 
 it('holds no call after the commit of a pause; how soon it is silent is measured by bench/pause.ts', async () => {
   await allow('max_per_second = 60')
@@ -114,19 +115,16 @@ it('holds no call after the commit of a pause; how soon it is silent is measured
   ])
   expect(later.rowCount).toBe(0)
   expect((await runSnapshot(fresh.db, run.id))?.status).toBe('paused')
-}, 60_000)
+})
 
 it('goes on for days by itself when the quota of a day is not enough', async () => {
   await allow('calls_per_day = 20')
   const run = await market.startOn({ products: 45, cap: CAP })
   await fleet(2)
   for (let day = 1; ; day++) {
-    await until(
-      fresh.db,
-      `select from collection_runs where id = $1 and status <> 'running' and held_calls = 0`,
-      [run.id],
-      30_000,
-    )
+    await until(fresh.db, `select from collection_runs where id = $1 and status <> 'running' and held_calls = 0`, [
+      run.id,
+    ])
     const now = (await runSnapshot(fresh.db, run.id)) as RunSnapshot
     expect(now.settledCalls).toBeLessThanOrEqual(20 * day)
     if (now.status === 'completed') break
@@ -137,10 +135,10 @@ it('goes on for days by itself when the quota of a day is not enough', async () 
     // Midnight comes.
     await govern(`day_ends_at = now() - interval '1 second'`)
     await fresh.db.query('update collection_runs set resume_at = now() where id = $1', [run.id])
-    await reaches(run, 'running', 10_000).catch(() => {})
+    await until(fresh.db, `select from collection_runs where id = $1 and status <> 'paused'`, [run.id])
   }
   await expectClean(fresh.db, { billing: { origin: market.sandbox.url, exclusive: true } })
-}, 60_000)
+})
 
 it('takes a used-up quota from the provider itself, for all runs of the account', async () => {
   await faults({ provider: 'ebay', kind: 'quota' })
@@ -154,7 +152,7 @@ it('takes a used-up quota from the provider itself, for all runs of the account'
     expect(paused).toMatchObject({ pauseReason: 'quota', spentMicros: 0 })
     expect(paused.resumeAt?.getTime()).toBeGreaterThan(Date.now() + 50_000)
   }
-}, 60_000)
+})
 
 it('leaves a provider alone for as long as it asks', async () => {
   await faults({ provider: 'ebay', operation: 'search', kind: 'throttled', retryAfterS: 2, times: 1 })
@@ -169,7 +167,7 @@ it('leaves a provider alone for as long as it asks', async () => {
   )
   expect(done.blockedItems).toBe(0)
   expect(rows[0]?.gap).toBeGreaterThan(1.5)
-}, 60_000)
+})
 
 it('stops a failing provider, probes it, tests it with one call at a time, and goes on by itself', async () => {
   await faults({ provider: 'ebay', operation: 'search', kind: 'server_error', status: 503 })
@@ -188,7 +186,6 @@ it('stops a failing provider, probes it, tests it with one call at a time, and g
     fresh.db,
     `select from provider_governors where account_id = $1 and health = 'stopped' and stops_in_row = 2`,
     [market.accounts.search.id],
-    15_000,
   )
   expect((await runSnapshot(fresh.db, run.id))?.releasedCalls).toBeLessThanOrEqual(paused.releasedCalls + 2)
 
@@ -198,7 +195,7 @@ it('stops a failing provider, probes it, tests it with one call at a time, and g
   const done = await reaches(run, 'completed')
   expect(done).toMatchObject({ blockedItems: 0, suspectCalls: 0 })
   await expectClean(fresh.db, { billing: { origin: market.sandbox.url, exclusive: true } })
-}, 60_000)
+})
 
 it('a paused run is not resumed by the clock while its account is stopped', async () => {
   const run = await market.startOn({ products: 5, cap: CAP })
@@ -208,10 +205,8 @@ it('a paused run is not resumed by the clock while its account is stopped', asyn
   await until(
     fresh.db,
     `select from collection_workers where stopped_at is null and heartbeat_at > started_at + interval '3 seconds'`,
-    [],
-    15_000,
   )
   expect((await runSnapshot(fresh.db, run.id))?.status).toBe('paused')
   await govern('probe_at = now()')
   await reaches(run, 'completed')
-}, 60_000)
+})

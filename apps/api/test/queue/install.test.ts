@@ -3,7 +3,7 @@ import type { Db } from '../../src/db/client.ts'
 import { withTx } from '../../src/db/client.ts'
 import { applySchema } from '../../src/deps.ts'
 import { installQueue } from '../../src/queue/install.ts'
-import { passOn, sendMissing, sendTicket, takeTicket } from '../../src/queue/tickets.ts'
+import { missingTickets, passOn, sendTicket, takeTicket } from '../../src/queue/tickets.ts'
 import { emptyDb, type FreshDb, freshDb } from '../support/db.ts'
 
 let fresh: FreshDb
@@ -132,7 +132,7 @@ describe('tickets', () => {
     })
     expect((await worker.query('select from collection_workers where id = $1', [ORG])).rowCount).toBe(1)
     await expect(withTx(worker, takeTicket)).rejects.toThrow(/queue cannot be used/)
-    await expect(withTx(worker, sendMissing)).rejects.toThrow(/queue cannot be used/)
+    await expect(missingTickets(worker)).rejects.toThrow(/queue cannot be used/)
     await installQueue(fresh.db)
   })
 })

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { newId } from '../../src/base/ids.ts'
 import { withTx } from '../../src/db/client.ts'
+import { saveAccount } from '../../src/engine/accounts.ts'
 import { cancelRun } from '../../src/engine/run-acts.ts'
 import { chooseRun, closedLane, forgetOld, lanesByOrg, openedLane } from '../../src/queue/lanes.ts'
 import { changeSettings } from '../../src/runs/settings.ts'
@@ -25,7 +26,7 @@ beforeEach(async () => {
 afterAll(() => arena.close())
 
 const choose = (workerId: string, orgId: string | null = null, except: readonly string[] = []) =>
-  withTx(arena.db, (tx) => chooseRun(tx, orgId, { workerId, deadAfterMs: DEAD_AFTER_MS, except }))
+  withTx(arena.db, (tx) => chooseRun(tx, orgId, { workerId, deadAfterMs: DEAD_AFTER_MS, except, credentials: null }))
 const open = (workerId: string, run: RunSnapshot) => withTx(arena.db, (tx) => openedLane(tx, workerId, run.id))
 const silence = (workerId: string) =>
   arena.db.query(`update collection_workers set heartbeat_at = now() - interval '1 minute' where id = $1`, [workerId])
@@ -64,9 +65,13 @@ describe('chooseRun', () => {
     await open(gone, first)
     await arena.db.query('update collection_workers set stopped_at = now() where id = $1', [gone])
     expect(await choose(me)).toMatchObject({ orgLanes: 0 })
-    expect(await lanesByOrg(arena.db, DEAD_AFTER_MS)).toEqual([{ orgId: arena.actor.orgId, lanes: 0, waiting: 2 }])
+    expect(await lanesByOrg(arena.db, { deadAfterMs: DEAD_AFTER_MS, credentials: null })).toEqual([
+      { orgId: arena.actor.orgId, lanes: 0, waiting: 2 },
+    ])
     await open(me, first)
-    expect(await lanesByOrg(arena.db, DEAD_AFTER_MS)).toEqual([{ orgId: arena.actor.orgId, lanes: 1, waiting: 1 }])
+    expect(await lanesByOrg(arena.db, { deadAfterMs: DEAD_AFTER_MS, credentials: null })).toEqual([
+      { orgId: arena.actor.orgId, lanes: 1, waiting: 1 },
+    ])
   })
 
   it('gives no second lane to a run with nothing left to claim, but never leaves one without any', async () => {
@@ -78,6 +83,23 @@ describe('chooseRun', () => {
     expect(await choose(me)).toMatchObject({ runId: null, running: 1 })
     await lose(arena, worker)
     expect(await choose(me)).toMatchObject({ runId: run.id })
+  })
+})
+
+describe('a worker without the credentials of a run', () => {
+  it('gets no lane on it, and gives none of its own up for it', async () => {
+    const live = { adapter: 'ebay_browse', baseUrl: 'http://127.0.0.1:9', sandbox: false } as const
+    const account = await saveAccount(arena.db, { ...live, name: 'live', prices: {} })
+    const run = await arena.makeRun({ products: 3 })
+    await arena.fresh.db.query('update collection_runs set search_account_id = $2 where id = $1', [run.id, account.id])
+    const me = await arena.makeWorker()
+    const seen = async (credentials: readonly string[]) => {
+      const asking = { workerId: me, deadAfterMs: DEAD_AFTER_MS, except: [], credentials }
+      const { runId, running } = await withTx(arena.db, (tx) => chooseRun(tx, null, asking))
+      return { runId, running, waiting: (await lanesByOrg(arena.db, asking))[0]?.waiting }
+    }
+    expect(await seen(['LIVE_USER'])).toEqual({ runId: null, running: 1, waiting: 0 })
+    expect(await seen(['LIVE_SECRET', 'LIVE_USER'])).toEqual({ runId: run.id, running: 1, waiting: 1 })
   })
 })
 
