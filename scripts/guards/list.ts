@@ -5,6 +5,7 @@
 
 import { ACCOUNTS } from './accounts.ts'
 import { PEOPLE } from './people.ts'
+import { SENDING } from './sending.ts'
 
 /** How the guard is taken away in a copy of the repository. */
 export type Removal =
@@ -499,6 +500,7 @@ const ESTIMATES: readonly Guard[] = [
 export const GUARDS: readonly Guard[] = [
   ...MONEY,
   ...FENCES,
+  ...SENDING,
   ...STATES,
   ...ROWS,
   ...ANSWERS,

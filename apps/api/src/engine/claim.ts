@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../base/errors.ts'
 import { newId } from '../base/ids.ts'
+import { momentNow } from '../base/moment.ts'
 import { timesMicros } from '../base/money.ts'
 import { type Tx, withTxRetry } from '../db/client.ts'
 import { takeSlot } from '../governor/store.ts'
@@ -15,8 +16,9 @@ import {
   waitingCategories,
 } from '../ledger/claim.ts'
 import { buildFilters } from '../matching/filters.ts'
-import type { Failure, ListAnswer, SearchAnswer, SearchRequest } from '../providers/types.ts'
+import type { CallContext, Failure, ListAnswer, SearchAnswer, SearchRequest } from '../providers/types.ts'
 import { hasUnbooked, type Lane, type LaneAccount, type Side, throughOutages } from './lane.ts'
+import { LEASE_MARGIN_MS, maySendUntil, tooLate } from './may-send.ts'
 import { pauseIfBarred } from './pause-if-barred.ts'
 import { isSampling } from './sample.ts'
 import { settleIdleRun } from './settle-idle-run.ts'
@@ -25,8 +27,6 @@ import { settleIdleRun } from './settle-idle-run.ts'
 const SLICE_MOST = 500
 /** Rows asked of a search. One call costs the same whatever the limit; 200 is eBay's most. */
 const SEARCH_LIMIT = 200
-/** A lease outlives the call's own time limit by this much, ms: the time a finished call may wait for its booking. */
-const LEASE_MARGIN_MS = 30_000
 const LIST_TIMEOUT_MS = 180_000
 /** How long an idle lane waits before it looks again: other workers and operators change the run meanwhile. */
 const IDLE_MS = 200
@@ -55,6 +55,8 @@ function idleMs(lane: Lane): number {
 
 /** Claims and sends what can be sent now. Returns how many calls that were. */
 async function takeWork(lane: Lane): Promise<number> {
+  // Whose heart does not get through is taken for dead, and what it claims would be taken from it before it is sent.
+  if (lane.heart && !lane.heart.heldSince(momentNow())) return 0
   lane.claiming = true
   try {
     return (await takeListSteps(lane)) + (await takeSearches(lane))
@@ -76,15 +78,20 @@ async function takeSearches(lane: Lane): Promise<number> {
     priceMicros: lane.searchPrice,
     leaseMs: search.adapter.timeoutMs + LEASE_MARGIN_MS,
   }
-  const claimed = await claimSafely(lane, 'search', free, (tx, callIds) => claimItems(tx, { ...claim, callIds }))
-  for (const item of claimed) void sendSearch(lane, item)
-  return claimed.length
+  const taken = await claimSafely(lane, 'search', free, (tx, callIds) => claimItems(tx, { ...claim, callIds }))
+  for (const item of taken.claimed) void sendSearch(lane, item, taken.maySend)
+  return taken.claimed.length
 }
 
-/** Resolves when the call may be sent. */
-async function waitForSlot(lane: Lane, account: LaneAccount<unknown>, sendAtMs: number | null): Promise<void> {
+/** Resolves when the call's turn to be sent has come, or it may not be sent any more. */
+async function waitForSlot(
+  lane: Lane,
+  account: LaneAccount<unknown>,
+  sendAtMs: number | null,
+  maySend: MaySend,
+): Promise<void> {
   let atMs = sendAtMs
-  for (let slots = 0; atMs !== null; slots++) {
+  for (let slots = 0; atMs !== null && maySend(); slots++) {
     const dueAt = lane.sendClock.toLocal(atMs)
     const waitMs = dueAt - performance.now()
     if (waitMs > 0) await sleep(waitMs)
@@ -93,13 +100,13 @@ async function waitForSlot(lane: Lane, account: LaneAccount<unknown>, sendAtMs: 
   }
 }
 
-async function sendSearch(lane: Lane, item: ClaimedItem): Promise<void> {
+async function sendSearch(lane: Lane, item: ClaimedItem, maySend: MaySend): Promise<void> {
   lane.inFlight.searches.add(item.callId)
   if (item.sendAtMs !== null) await lane.search.adapter.ready?.(lane.search.adapter.timeoutMs)
-  await waitForSlot(lane, lane.search, item.sendAtMs)
+  await waitForSlot(lane, lane.search, item.sendAtMs, maySend)
   const sentAt = performance.now()
-  const request = requestFor(lane, item)
-  const context = { callId: item.callId, timeoutMs: lane.search.adapter.timeoutMs, ...giveUpWith(lane) }
+  const request = maySend() ? requestFor(lane, item) : ({ ok: false, failure: tooLate() } as const)
+  const context = contextOf(lane, item.callId, lane.search.adapter.timeoutMs, maySend)
   const answer: SearchAnswer = request.ok
     ? await lane.search.adapter.search(request.value, context).catch(adapterBroke)
     : request.failure
@@ -143,9 +150,9 @@ async function takeListSteps(lane: Lane): Promise<number> {
   if (!list || lane.run.openCategories === 0 || performance.now() < lane.askAt.list) return 0
   const free = list.maxInFlight - lane.inFlight.steps.size
   if (free <= 0) return 0
-  const claimed = await claimSafely(lane, 'list', free, (tx, callIds) => claimListSteps(tx, lane, list, callIds))
-  for (const category of claimed) void sendListStep(lane, list, category)
-  return claimed.length
+  const taken = await claimSafely(lane, 'list', free, (tx, callIds) => claimListSteps(tx, lane, list, callIds))
+  for (const category of taken.claimed) void sendListStep(lane, list, category, taken.maySend)
+  return taken.claimed.length
 }
 
 /** Categories looked at for a claim: beyond the first ones, which may all be too dear for what is left. */
@@ -178,12 +185,19 @@ async function claimListSteps(
   return claimCategories(tx, claim, priced)
 }
 
-async function sendListStep(lane: Lane, list: NonNullable<Lane['list']>, claimed: ClaimedCategory): Promise<void> {
+async function sendListStep(
+  lane: Lane,
+  list: NonNullable<Lane['list']>,
+  claimed: ClaimedCategory,
+  maySend: MaySend,
+): Promise<void> {
   lane.inFlight.steps.add(claimed.callId)
-  await waitForSlot(lane, list, claimed.sendAtMs)
+  await waitForSlot(lane, list, claimed.sendAtMs, maySend)
   const sentAt = performance.now()
-  const context = { callId: claimed.callId, timeoutMs: LIST_TIMEOUT_MS, ...giveUpWith(lane) }
-  const answer: ListAnswer = await list.adapter.fetch(claimed.category, claimed.step, context).catch(adapterBroke)
+  const context = contextOf(lane, claimed.callId, LIST_TIMEOUT_MS, maySend)
+  const answer: ListAnswer = maySend()
+    ? await list.adapter.fetch(claimed.category, claimed.step, context).catch(adapterBroke)
+    : tooLate()
   const durationMs = performance.now() - sentAt
   lane.observers.list.note(answer, durationMs)
   lane.inFlight.steps.delete(claimed.callId)
@@ -200,8 +214,10 @@ async function sendListStep(lane: Lane, list: NonNullable<Lane['list']>, claimed
   lane.claimWake.notify()
 }
 
-function giveUpWith({ giveUp }: Lane): { signal?: AbortSignal } {
-  return giveUp ? { signal: giveUp } : {}
+type MaySend = () => boolean
+
+function contextOf({ giveUp }: Lane, callId: string, timeoutMs: number, maySend: MaySend): CallContext {
+  return { callId, timeoutMs, maySend, ...(giveUp ? { signal: giveUp } : {}) }
 }
 
 /** Adapters never throw; if one does, it is a bug of ours, and nobody knows whether the request was sent. */
@@ -219,12 +235,15 @@ async function claimSafely<Claimed>(
   side: Side,
   slots: number,
   claim: (tx: Tx, callIds: readonly string[]) => Promise<Slice<Claimed> | null>,
-): Promise<readonly Claimed[]> {
+): Promise<Readonly<{ claimed: readonly Claimed[]; maySend: MaySend }>> {
   let proposed: string[] = []
+  let askedAt = momentNow()
   const slice = await throughOutages(lane, async () => {
     const unsent = proposed
     if (unsent.length > 0) await withTxRetry(lane.db, (tx) => releaseUnsent(tx, unsent))
     proposed = Array.from({ length: slots }, newId)
+    // Before the transaction begins: the lease counts from there, and must not end before we think it does.
+    askedAt = momentNow()
     return withTxRetry(lane.db, async (tx) => {
       const beforeMs = performance.now()
       const taken = await claim(tx, proposed)
@@ -233,11 +252,12 @@ async function claimSafely<Claimed>(
     })
   })
   lane.room[side] = slice?.room ?? null
-  if (!slice) return []
+  const maySend = maySendUntil(askedAt, lane.heart)
+  if (!slice) return { claimed: [], maySend }
   // A full window opens with the next booking, which wakes the lane; everything else takes its time.
   const waitMs = slice.room.reason === 'window' ? 0 : slice.room.waitMs
   lane.askAt[side] = performance.now() + waitMs
-  return slice.claimed
+  return { claimed: slice.claimed, maySend }
 }
 
 /** True when the run's budget lets a product that found too little ask once more, without taking it from others. */

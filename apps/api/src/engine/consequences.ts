@@ -4,7 +4,7 @@
  */
 import type { Micros } from '../base/money.ts'
 import type { CallOutcome, CallState } from '../ledger/book.ts'
-import { type Charge, type Failure, type FailureKind, GIVEN_UP } from '../providers/types.ts'
+import { type Charge, type Failure, type FailureKind, GIVEN_UP, TOO_LATE } from '../providers/types.ts'
 
 export type ItemFate =
   | Readonly<{ kind: 'answered' }>
@@ -68,7 +68,8 @@ export function consequenceOfFailure(failure: Failure, attempt: number, random: 
     attempt >= rule.attempts && !givenUp
       ? { kind: 'failed', outcome: rule.failsAs }
       : { kind: 'retry', delayMs: retryDelayMs(failure, attempt, random), counts: rule.counts && !givenUp }
-  return { money: moneyFate(failure.charge), outcome: failure.kind, item, run: rule.run(failure) }
+  const outcome = failure.code === TOO_LATE ? 'unsent' : failure.kind
+  return { money: moneyFate(failure.charge), outcome, item, run: rule.run(failure) }
 }
 
 const BACKOFF_BASE_MS = 500

@@ -16,6 +16,7 @@ import { type RunSnapshot } from '../runs/snapshot.ts'
 import { type KnownSellers, makeKnownSellers } from '../sellers/known.ts'
 import type { FinishedSearch } from './book.ts'
 import type { FinishedStep } from './book-list.ts'
+import type { Heart } from './may-send.ts'
 import { makeObserver, type Observer } from './observe.ts'
 
 export type LaneAccount<Adapter> = Readonly<{
@@ -42,6 +43,8 @@ export type LaneOptions = Readonly<{
   log: (message: string, facts?: Record<string, unknown>) => void
   /** Aborted when the worker has no time left: requests in flight are given up, and booked as that. */
   giveUp?: AbortSignal
+  /** The heart of the worker; without one, leases alone decide whether a call may still be sent. */
+  heart?: Heart
 }>
 
 /** What the loops of one lane share. Only they change it. */

@@ -2,7 +2,7 @@
 import { type Db, withTxRetry } from '../db/client.ts'
 import type { Sign } from '../governor/next-state.ts'
 import { noteSigns } from '../governor/store.ts'
-import { type Failure, type FailureKind, GIVEN_UP } from '../providers/types.ts'
+import { type Failure, type FailureKind, OWN_DOING } from '../providers/types.ts'
 
 export type Observer = Readonly<{
   /** Notes an answer. Trouble is told at once, the rest within a tenth of a second. */
@@ -61,8 +61,8 @@ export function makeObserver(
   }
   return {
     note: (answer, durationMs) => {
-      // A worker that leaves in haste says nothing about the provider.
-      if (!answer.ok && answer.code === GIVEN_UP) return
+      // A worker that leaves in haste, or slept, says nothing about the provider.
+      if (!answer.ok && OWN_DOING.has(answer.code)) return
       signs.push(toSign(answer, durationMs))
       if (answer.ok) timer ??= setTimeout(() => void flush(), TELL_AFTER_MS)
       else void flush()

@@ -56,22 +56,23 @@ async function searchWithToken(
   request: SearchRequest,
   context: CallContext,
 ): Promise<Exchange | Failure> {
-  const deadline = Date.now() + context.timeoutMs
+  const deadline = performance.now() + context.timeoutMs
   const send = (token: string) =>
     exchange({
       method: 'GET',
       url: `${account.baseUrl}/buy/browse/v1/item_summary/search?${searchParameters(request)}`,
       headers: { authorization: `Bearer ${token}`, 'x-ebay-c-marketplace-id': 'EBAY_US' },
       requestId: context.callId,
-      timeoutMs: Math.max(deadline - Date.now(), 1),
+      timeoutMs: Math.max(deadline - performance.now(), 1),
       signal: context.signal,
+      maySend: context.maySend,
     })
 
   const token = await tokens.get(context.timeoutMs)
   if (!token.ok) return token
   const first = await send(token.value)
   if (first.kind !== 'answered' || !tokenRefused(first)) return first
-  const renewed = await tokens.get(Math.max(deadline - Date.now(), 1), token.value)
+  const renewed = await tokens.get(Math.max(deadline - performance.now(), 1), token.value)
   return renewed.ok ? send(renewed.value) : renewed
 }
 

@@ -2,12 +2,13 @@
  * eBay application tokens (client credentials). One source per account in a process: the token is cached, renewed ahead of
  * its expiry, and minted once at a time, because eBay mints at most 1,000 a day for an application.
  */
+import { watchStandstill } from '../base/standstill.ts'
 import { NOT_CHARGED } from './charges.ts'
 import { failedStatus, failure, scrub } from './failures.ts'
 import { exchange } from './http.ts'
 import { parseJson } from './json.ts'
 import { ebayToken } from './schemas.ts'
-import type { Credentials, Failure } from './types.ts'
+import { type Credentials, type Failure, OWN_DOING, STOOD_STILL } from './types.ts'
 
 const SCOPE = 'https://api.ebay.com/oauth/api_scope'
 const MINT_TIMEOUT_MS = 15_000
@@ -86,13 +87,15 @@ function createTokenSource(baseUrl: string, credentials: Credentials): TokenSour
 
 async function within(minted: Promise<Token | Failure>, timeoutMs: number): Promise<Token | Failure> {
   const { promise, resolve } = Promise.withResolvers<Failure>()
-  const timer = setTimeout(
-    () =>
-      resolve(failure('unreachable', NOT_CHARGED, 'token.timeout', 'no access token in time; the search was not sent')),
-    timeoutMs,
-  )
+  const watch = watchStandstill()
+  const onTime = () => {
+    const code = watch.stoodStill() ? STOOD_STILL : 'token.timeout'
+    resolve(failure('unreachable', NOT_CHARGED, code, 'no access token in time; the search was not sent'))
+  }
+  const timer = setTimeout(onTime, timeoutMs)
   const first = await Promise.race([minted, promise])
   clearTimeout(timer)
+  watch.end()
   return first
 }
 
@@ -110,7 +113,8 @@ async function mint(baseUrl: string, credentials: Credentials): Promise<Failure 
   })
   if (outcome.kind !== 'answered') {
     // The search itself never left, so its fate is known even where the token request's is not.
-    return failure('unreachable', NOT_CHARGED, `token.${outcome.code}`, `no access token: ${outcome.message}`)
+    const code = OWN_DOING.has(outcome.code) ? outcome.code : `token.${outcome.code}`
+    return failure('unreachable', NOT_CHARGED, code, `no access token: ${outcome.message}`)
   }
   const body = parseJson(outcome.text)
   if (outcome.status !== 200) return refusedMint(outcome.status, outcome.headers, body, credentials)

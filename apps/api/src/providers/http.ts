@@ -10,7 +10,8 @@
 import { promisify } from 'node:util'
 import { brotliDecompress, gunzip, inflate, inflateRaw } from 'node:zlib'
 import { Agent, type Dispatcher } from 'undici'
-import { GIVEN_UP } from './types.ts'
+import { type Watch, watchStandstill } from '../base/standstill.ts'
+import { GIVEN_UP, OWN_DOING, STOOD_STILL, TOO_LATE } from './types.ts'
 
 /** Largest body accepted, in bytes, before and after decompression. A 240-row eBay page is about 2.5 MB. */
 const BODY_LIMIT = 32 * 1024 * 1024
@@ -18,6 +19,8 @@ const BODY_LIMIT = 32 * 1024 * 1024
 const CONNECT_TIMEOUT_MS = 10_000
 /** Longest silence inside an exchange when the caller gave no shorter limit, ms. Oxylabs keeps a request open for up to 180 s. */
 const SILENCE_TIMEOUT_MS = 200_000
+/** What arrived while this process stood still is read within this, when the time is up as it wakes, ms. */
+const READ_AFTER_STANDSTILL_MS = 2_000
 
 /** One request. `url` is absolute; `requestId` goes out as `x-request-id`. */
 export type HttpRequest = Readonly<{
@@ -29,6 +32,8 @@ export type HttpRequest = Readonly<{
   /** The whole exchange, connection and body included, ms. */
   timeoutMs: number
   signal?: AbortSignal | undefined
+  /** Asked before anything else is done, and once more right before the first byte leaves. */
+  maySend?: (() => boolean) | undefined
 }>
 
 /** Header names are lower case. */
@@ -94,31 +99,36 @@ function perform(request: HttpRequest): Promise<Raw> {
     let controller: Dispatcher.DispatchController | null = null
     let received: Received | null = null
     let settled = false
+    const watch = watchStandstill()
 
     const settle = (outcome: Raw) => {
       if (settled) return
       settled = true
       clearTimeout(timer)
       request.signal?.removeEventListener('abort', onAbort)
-      resolve(outcome)
+      resolve(outcome.kind === 'received' ? outcome : whoseDoing(outcome, watch))
+      watch.end()
     }
     const giveUp = (code: string, message: string) => {
       settle(controller ? lost(code, message) : unreachable(code, `${message}; the request was not sent`))
       controller?.abort(new Error(code))
     }
     const onAbort = () => giveUp(GIVEN_UP, 'the call was given up from our side')
-    const timer = setTimeout(
-      () => giveUp('timeout', `no complete answer within ${request.timeoutMs} ms`),
-      request.timeoutMs,
-    )
-    if (request.signal?.aborted) {
-      onAbort()
-      return
+    let extended = false
+    const onTime = () => {
+      // Timers come before the sockets are read: the answer may be here, and only this process was late.
+      if (extended || !watch.stoodStill()) return giveUp('timeout', `no complete answer within ${request.timeoutMs} ms`)
+      extended = true
+      timer = setTimeout(onTime, READ_AFTER_STANDSTILL_MS)
     }
+    let timer = setTimeout(onTime, request.timeoutMs)
+    if (request.signal?.aborted) return onAbort()
+    if (!maySend(request)) return settle(tooLate())
     request.signal?.addEventListener('abort', onAbort, { once: true })
 
     sharedAgent().dispatch(dispatchOptions(url, request), {
       onRequestStart(started) {
+        if (!settled && !controller && !maySend(request)) settle(tooLate())
         // A request that was given up while it waited for a connection, or that undici would send a second time, dies here:
         // aborting inside onRequestStart keeps every byte of it off the wire.
         if (settled || controller) started.abort(new Error('given up'))
@@ -141,6 +151,20 @@ function perform(request: HttpRequest): Promise<Raw> {
       },
     })
   })
+}
+
+function maySend(request: HttpRequest): boolean {
+  return request.maySend === undefined || request.maySend()
+}
+
+function tooLate() {
+  return unreachable(TOO_LATE, 'the call was not sent: when its turn came, its lease was nearly over')
+}
+
+/** A failure while this process stood still says nothing about the provider. What is known of the money stays as it is. */
+function whoseDoing<Failed extends Exclude<Exchange, { kind: 'answered' }>>(failed: Failed, watch: Watch): Failed {
+  if (OWN_DOING.has(failed.code) || !watch.stoodStill()) return failed
+  return { ...failed, code: STOOD_STILL, message: `${failed.message}; this worker stood still meanwhile` }
 }
 
 function dispatchOptions(url: URL, request: HttpRequest): Dispatcher.DispatchOptions {

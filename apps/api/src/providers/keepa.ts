@@ -86,6 +86,7 @@ async function ask(
     requestId: context.callId,
     timeoutMs: context.timeoutMs,
     signal: context.signal,
+    maySend: context.maySend,
   })
   return outcome.kind === 'answered' ? readEnvelope(outcome, account, price) : unanswered(outcome)
 }

@@ -39,6 +39,7 @@ export async function queryPage(
     requestId: context.callId,
     timeoutMs: context.timeoutMs,
     signal: context.signal,
+    maySend: context.maySend,
   })
   if (outcome.kind !== 'answered') return unanswered(outcome)
   return outcome.status === 200 ? readEnvelope(outcome, price) : readError(outcome, account)

@@ -31,10 +31,23 @@ export type ProviderAccount = Readonly<{
 }>
 
 /** Per call: our id (made durable before anything is sent; sent as `x-request-id`), and when to give up, ms. */
-export type CallContext = Readonly<{ callId: string; timeoutMs: number; signal?: AbortSignal }>
+export type CallContext = Readonly<{
+  callId: string
+  timeoutMs: number
+  signal?: AbortSignal
+  /** Asked right before a request leaves; when it says no, nothing is sent and the failure is TOO_LATE. */
+  maySend?: () => boolean
+}>
 
-/** The code of a failure that is our own doing: `signal` was aborted. It says nothing about the provider or the request. */
+/** `signal` was aborted. */
 export const GIVEN_UP = 'aborted'
+/** `maySend` said no, so nothing was sent. */
+export const TOO_LATE = 'too_late'
+/** This process stood still meanwhile (base/standstill.ts), so the time that ran out was its own. */
+export const STOOD_STILL = 'stood_still'
+
+/** Codes of failures that are our own doing: they say nothing about the provider or the request. */
+export const OWN_DOING: ReadonlySet<string> = new Set([GIVEN_UP, TOO_LATE, STOOD_STILL])
 
 /** What the provider charged for the exchange, as far as its answer tells. */
 export type Charge =

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../base/errors.ts'
 import type { Db } from '../db/client.ts'
+import type { Heart } from '../engine/may-send.ts'
 import { openRunLane } from '../engine/open-run-lane.ts'
 import { readDays } from '../engine/read-days.ts'
 import { pauseRun } from '../engine/run-acts.ts'
@@ -19,6 +20,7 @@ export type LanesOptions = Readonly<{
   deadAfterMs: number
   /** Names of the credentials in `env`: only runs whose accounts it can use get a lane. */
   credentials: readonly string[]
+  heart: Heart
   /** Runs a worker takes part in at a time, at most. */
   maxLanes: number
   /** Aborted when requests in flight are to be given up. */
@@ -128,7 +130,7 @@ async function workOn(lanes: Lanes, run: RunSnapshot, signal: AbortSignal): Prom
   try {
     const lane = await openRunLane({ ...lanes, run })
     await readDays(lanes, [lane.search.id])
-    await workRun({ ...lane, giveUp: lanes.giveUp }, signal)
+    await workRun({ ...lane, giveUp: lanes.giveUp, heart: lanes.heart }, signal)
   } catch (error) {
     lanes.log('a lane broke', {
       run: run.number,

@@ -6,7 +6,9 @@
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { newId } from '../base/ids.ts'
+import { momentNow } from '../base/moment.ts'
 import { connect, type Db } from '../db/client.ts'
+import { makeHeart } from '../engine/may-send.ts'
 import { notifyLoop } from '../engine/notify.ts'
 import { readDays } from '../engine/read-days.ts'
 import { reconcileAtRest } from '../engine/reconcile.ts'
@@ -100,7 +102,18 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     name,
     deadAfterMs,
     heart: await connect(db.url, { name: 'gleaner heart', max: 1, role: 'service_role' }),
-    lanes: makeLanes({ db, env, credentials, log, workerId: id, deadAfterMs, maxLanes, keepMs, giveUp: giveUp.signal }),
+    lanes: makeLanes({
+      db,
+      env,
+      credentials,
+      log,
+      workerId: id,
+      deadAfterMs,
+      heart: makeHeart(deadAfterMs),
+      maxLanes,
+      keepMs,
+      giveUp: giveUp.signal,
+    }),
     stopping: new AbortController(),
     asked: new AbortController(),
     giveUp,
@@ -181,11 +194,13 @@ function heartbeatMs(state: State): number {
 
 /** Inserts again what somebody deleted: calls of a worker nobody knows count as lost. */
 async function beat(state: State): Promise<void> {
+  const askedAt = momentNow()
   const { rows } = await state.heart.query<{ because: string | null }>(
     `insert into collection_workers (id, name, version, credentials) values ($1, $2, $3, $4)
      on conflict (id) do update set heartbeat_at = now() returning stop_because as because`,
     [state.id, state.name, state.options.version, state.lanes.credentials],
   )
+  state.lanes.heart.beaten(askedAt)
   const because = rows[0]?.because
   if (because && !state.asked.signal.aborted) state.asked.abort(because)
 }

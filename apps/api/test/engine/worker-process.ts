@@ -30,14 +30,18 @@ export type WorkerProcess = Readonly<{
 
 /**
  * Starts a worker on the database at `url`; resolves when it is registered. With a `fate` it ends or freezes by itself at
- * that point.
+ * that point. `deadAfterMs` is after how long it takes itself and others for dead.
  */
-export async function startWorkerProcess(url: string, fate?: Fate): Promise<WorkerProcess> {
+export async function startWorkerProcess(
+  url: string,
+  fate?: Fate,
+  deadAfterMs: number = DEAD_AFTER_MS,
+): Promise<WorkerProcess> {
   const child: ChildProcess = spawn(process.execPath, [MAIN], {
     env: {
       ...process.env,
       DATABASE_URL: url,
-      DEAD_AFTER_MS: String(DEAD_AFTER_MS),
+      DEAD_AFTER_MS: String(deadAfterMs),
       ...(fate ? { GLEANER_FATE: JSON.stringify(fate) } : {}),
     },
     stdio: ['ignore', 'pipe', 'pipe'],

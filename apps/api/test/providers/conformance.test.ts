@@ -192,6 +192,12 @@ describe.each(SUBJECTS)('$name', (subject) => {
       expect(calls()).toEqual([])
     })
 
+    it('not allowed to leave any more: unreachable, and nothing is sent', async () => {
+      const answer = await answerTo(subject, { status: 200, body: found.body }, { maySend: () => false })
+      expect(answer).toMatchObject({ ok: false, kind: 'unreachable', code: 'too_late', charge: NOT_CHARGED })
+      expect(calls()).toEqual([])
+    })
+
     it('nobody listens: unreachable', async () => {
       const answer = await subject.run(account(subject, await closedPort()), CONTEXT)
       expect(answer).toMatchObject({ ok: false, kind: 'unreachable', charge: NOT_CHARGED })

@@ -151,6 +151,27 @@ describe('a request given up while it waits for its connection', () => {
   })
 })
 
+describe('a request that may not leave any more', () => {
+  it('when its connection is there is never sent, and the next one is', async () => {
+    server.answer(() => ({ status: 200, body: '{}' }))
+    let asked = 0
+    // The first question comes before anything is done, the second right before the first byte.
+    const maySend = () => ++asked === 1
+    const late = await exchange({ method: 'GET', url: server.url, requestId: 'one', timeoutMs: 5000, maySend })
+    expect(late).toMatchObject({ kind: 'unreachable', code: 'too_late' })
+    expect(asked).toBe(2)
+    const next = await exchange({
+      method: 'GET',
+      url: server.url,
+      requestId: 'two',
+      timeoutMs: 5000,
+      maySend: () => true,
+    })
+    expect(next).toMatchObject({ kind: 'answered' })
+    expect(server.received.map(({ headers }) => headers['x-request-id'])).toEqual(['two'])
+  })
+})
+
 describe('a server that does not speak HTTP', () => {
   it('makes the request lost', async () => {
     const port = await listenTcp((socket) => socket.on('data', () => socket.end('SSH-2.0-OpenSSH\r\n')))

@@ -2,6 +2,7 @@
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import type { Db } from '../../src/db/client.ts'
+import { makeHeart } from '../../src/engine/may-send.ts'
 import { cancelRun } from '../../src/engine/run-acts.ts'
 import { keepHouse } from '../../src/worker/keep-house.ts'
 import { type Lanes, makeLanes } from '../../src/worker/lanes.ts'
@@ -19,7 +20,8 @@ beforeAll(async () => {
   arena = await makeArena()
   db = await arena.fresh.connect({ role: 'service_role', name: NAME })
   const workerId = await arena.makeWorker()
-  const common = { db, env: {}, credentials: [], workerId, deadAfterMs: 6_000, log: () => {} }
+  const heart = makeHeart(6_000)
+  const common = { db, env: {}, credentials: [], workerId, heart, deadAfterMs: 6_000, log: () => {} }
   lanes = makeLanes({ ...common, maxLanes: 4, keepMs: 10_000, giveUp: new AbortController().signal })
   await keepHouse(lanes) // opens the connection, loads the queue
 })
