@@ -207,6 +207,13 @@ CREATE TABLE public.collection_events (
   data jsonb DEFAULT '{}'::jsonb NOT NULL
 );
 
+CREATE TABLE public.collection_feed (
+  org_id uuid NOT NULL,
+  "position" bigint NOT NULL,
+  run_id uuid NOT NULL,
+  seq bigint NOT NULL
+);
+
 CREATE TABLE public.collection_hooks (
   org_id uuid NOT NULL,
   url text NOT NULL,
@@ -275,6 +282,11 @@ CREATE TABLE public.collection_notifications (
   error_message text,
   created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
   ended_at timestamp with time zone
+);
+
+CREATE TABLE public.collection_positions (
+  org_id uuid NOT NULL,
+  last_position bigint DEFAULT 0 NOT NULL
 );
 
 CREATE TABLE public.collection_run_categories (
@@ -516,6 +528,7 @@ CREATE TABLE public.sellers (
 -- Storage
 
 ALTER TABLE public.collection_months SET (fillfactor=30);
+ALTER TABLE public.collection_positions SET (fillfactor=30);
 ALTER TABLE public.sellers SET (fillfactor=85);
 
 -- Functions
@@ -869,6 +882,30 @@ BEGIN
     'cap_micros', r.cap_micros, 'spent_micros', r.spent_micros, 'held_micros', r.held_micros,
     'suspect_micros', r.suspect_micros)
   FROM collection_runs r JOIN collection_hooks h ON h.org_id = r.org_id WHERE r.id = NEW.run_id;
+  RETURN NULL;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_event_positioned()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+  org uuid;
+  given bigint;
+BEGIN
+  SELECT org_id INTO org FROM collection_runs WHERE id = NEW.run_id;
+  IF NOT FOUND THEN
+    RETURN NULL; -- the run was deleted in the same transaction
+  END IF;
+  LOOP
+    UPDATE collection_positions SET last_position = last_position + 1 WHERE org_id = org RETURNING last_position INTO given;
+    EXIT WHEN FOUND;
+    INSERT INTO collection_positions (org_id) VALUES (org) ON CONFLICT (org_id) DO NOTHING;
+  END LOOP;
+  INSERT INTO collection_feed (org_id, position, run_id, seq) VALUES (org, given, NEW.run_id, NEW.seq);
   RETURN NULL;
 END
 $function$;
@@ -1577,6 +1614,8 @@ ALTER TABLE public.collection_category_products ADD CONSTRAINT collection_catego
 ALTER TABLE public.collection_category_products ADD CONSTRAINT collection_category_products_rank_range CHECK ((rank >= 1));
 ALTER TABLE public.collection_events ADD CONSTRAINT collection_events_pkey PRIMARY KEY (run_id, seq);
 ALTER TABLE public.collection_events ADD CONSTRAINT collection_events_seq_range CHECK ((seq >= 1));
+ALTER TABLE public.collection_feed ADD CONSTRAINT collection_feed_pkey PRIMARY KEY (org_id, "position");
+ALTER TABLE public.collection_feed ADD CONSTRAINT collection_feed_position_range CHECK (("position" >= 1));
 ALTER TABLE public.collection_hooks ADD CONSTRAINT collection_hooks_pkey PRIMARY KEY (org_id);
 ALTER TABLE public.collection_hooks ADD CONSTRAINT collection_hooks_secret_length CHECK (((char_length(secret) >= 32) AND (char_length(secret) <= 200)));
 ALTER TABLE public.collection_hooks ADD CONSTRAINT collection_hooks_url_form CHECK (((url ~ '^https?://[^/?#[:space:]]+[^#[:space:]]*$'::text) AND (char_length(url) <= 2000)));
@@ -1604,6 +1643,8 @@ ALTER TABLE public.collection_notifications ADD CONSTRAINT collection_notificati
 ALTER TABLE public.collection_notifications ADD CONSTRAINT collection_notifications_attempts_range CHECK ((attempts >= 0));
 ALTER TABLE public.collection_notifications ADD CONSTRAINT collection_notifications_ended_fits_state CHECK (((state = 'pending'::text) = (ended_at IS NULL)));
 ALTER TABLE public.collection_notifications ADD CONSTRAINT collection_notifications_state_known CHECK ((state = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text])));
+ALTER TABLE public.collection_positions ADD CONSTRAINT collection_positions_pkey PRIMARY KEY (org_id);
+ALTER TABLE public.collection_positions ADD CONSTRAINT collection_positions_range CHECK ((last_position >= 0));
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_pkey PRIMARY KEY (id);
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_unique UNIQUE (run_id, category_key);
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_attempt_range CHECK ((attempt >= 0));
@@ -1704,6 +1745,7 @@ ALTER TABLE public.collection_category_figures ADD CONSTRAINT collection_categor
 ALTER TABLE public.collection_category_products ADD CONSTRAINT collection_category_products_category_id_fkey FOREIGN KEY (category_id) REFERENCES public.collection_run_categories(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_category_products ADD CONSTRAINT collection_category_products_item_id_fkey FOREIGN KEY (item_id) REFERENCES public.collection_items(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_events ADD CONSTRAINT collection_events_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
+ALTER TABLE public.collection_feed ADD CONSTRAINT collection_feed_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.collection_positions(org_id) ON DELETE CASCADE;
 ALTER TABLE public.collection_hooks ADD CONSTRAINT collection_hooks_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_items ADD CONSTRAINT collection_items_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_lanes ADD CONSTRAINT collection_lanes_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
@@ -1711,6 +1753,7 @@ ALTER TABLE public.collection_lanes ADD CONSTRAINT collection_lanes_worker_id_fk
 ALTER TABLE public.collection_months ADD CONSTRAINT collection_months_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_notifications ADD CONSTRAINT collection_notifications_event_fkey FOREIGN KEY (run_id, seq) REFERENCES public.collection_events(run_id, seq) ON DELETE CASCADE;
 ALTER TABLE public.collection_notifications ADD CONSTRAINT collection_notifications_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
+ALTER TABLE public.collection_positions ADD CONSTRAINT collection_positions_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_run_categories ADD CONSTRAINT collection_run_categories_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_run_figures ADD CONSTRAINT collection_run_figures_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_run_figures ADD CONSTRAINT collection_run_figures_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.collection_runs(id) ON DELETE CASCADE;
@@ -1828,6 +1871,7 @@ CREATE TRIGGER collection_calls_updated AFTER UPDATE ON public.collection_calls 
 CREATE TRIGGER collection_events_final BEFORE DELETE OR UPDATE ON public.collection_events FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_events_final();
 CREATE TRIGGER collection_events_inserted AFTER INSERT ON public.collection_events REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_events_inserted();
 CREATE TRIGGER collection_events_notify AFTER INSERT ON public.collection_events FOR EACH ROW WHEN (((new.type = ANY (ARRAY['run.soft_warning'::text, 'run.completed'::text, 'run.failed'::text])) OR ((new.type = 'run.paused'::text) AND ((new.data ->> 'reason'::text) IS DISTINCT FROM 'operator'::text)))) EXECUTE FUNCTION public.gleaner_event_notifies();
+CREATE CONSTRAINT TRIGGER collection_events_positioned AFTER INSERT ON public.collection_events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.gleaner_event_positioned();
 CREATE TRIGGER collection_hooks_touch BEFORE UPDATE ON public.collection_hooks FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
 CREATE TRIGGER collection_items_begin BEFORE INSERT ON public.collection_items FOR EACH ROW WHEN ((NOT (((new.item_type = 'amazon_product'::text) AND (new.status = ANY (ARRAY['pending'::text, 'skipped'::text]))) OR ((new.item_type = 'ebay_seller'::text) AND (new.status = 'completed'::text))))) EXECUTE FUNCTION public.gleaner_item_begins();
 CREATE TRIGGER collection_items_illegal BEFORE UPDATE ON public.collection_items FOR EACH ROW WHEN ((((old.status <> ALL (ARRAY['pending'::text, 'processing'::text])) AND ((new.status <> old.status) OR (new.outcome IS DISTINCT FROM old.outcome))) OR (new.epoch < old.epoch) OR (new.cost_micros < old.cost_micros) OR (new.id <> old.id) OR (new.run_id <> old.run_id) OR (new.item_type <> old.item_type) OR (new.external_id <> old.external_id) OR (new.new_to_org <> old.new_to_org))) EXECUTE FUNCTION public.gleaner_item_illegal();
@@ -1878,11 +1922,13 @@ ALTER TABLE public.collection_calls ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_category_figures ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_category_products ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_events ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.collection_feed ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_hooks ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_items ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_lanes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_months ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_notifications ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.collection_positions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_run_categories ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_run_figures ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_runs ENABLE ROW LEVEL SECURITY;
@@ -2017,6 +2063,15 @@ CREATE POLICY collection_events_service_role ON public.collection_events AS PERM
   USING (true)
   WITH CHECK (true);
 
+CREATE POLICY collection_feed_claim_org ON public.collection_feed AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
+CREATE POLICY collection_feed_member_read ON public.collection_feed AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY collection_feed_service_role ON public.collection_feed AS PERMISSIVE FOR SELECT TO service_role
+  USING (true);
+
 CREATE POLICY collection_hooks_claim_org ON public.collection_hooks AS RESTRICTIVE FOR ALL TO authenticated
   USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
 
@@ -2060,6 +2115,15 @@ CREATE POLICY collection_notifications_member_read ON public.collection_notifica
 CREATE POLICY collection_notifications_service_role ON public.collection_notifications AS PERMISSIVE FOR ALL TO service_role
   USING (true)
   WITH CHECK (true);
+
+CREATE POLICY collection_positions_claim_org ON public.collection_positions AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
+CREATE POLICY collection_positions_member_read ON public.collection_positions AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY collection_positions_service_role ON public.collection_positions AS PERMISSIVE FOR SELECT TO service_role
+  USING (true);
 
 CREATE POLICY collection_run_categories_member_read ON public.collection_run_categories AS PERMISSIVE FOR SELECT TO authenticated
   USING ((EXISTS ( SELECT
@@ -2228,6 +2292,7 @@ REVOKE ALL ON FUNCTION public.gleaner_calls_updated() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_category_changed() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_claim_org() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_event_notifies() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_event_positioned() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_events_inserted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_has_role(org uuid, at_least text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_items_inserted() FROM PUBLIC;
@@ -2295,12 +2360,16 @@ GRANT SELECT ON public.collection_category_figures TO authenticated;
 GRANT SELECT ON public.collection_category_products TO authenticated;
 GRANT SELECT ON public.collection_events TO authenticated;
 GRANT SELECT ON public.collection_events TO service_role;
+GRANT SELECT ON public.collection_feed TO authenticated;
+GRANT SELECT ON public.collection_feed TO service_role;
 GRANT SELECT ON public.collection_items TO authenticated;
 GRANT SELECT ON public.collection_lanes TO authenticated;
 GRANT SELECT ON public.collection_months TO authenticated;
 GRANT SELECT ON public.collection_months TO service_role;
 GRANT SELECT ON public.collection_notifications TO authenticated;
 GRANT SELECT ON public.collection_notifications TO service_role;
+GRANT SELECT ON public.collection_positions TO authenticated;
+GRANT SELECT ON public.collection_positions TO service_role;
 GRANT SELECT ON public.collection_run_categories TO authenticated;
 GRANT SELECT ON public.collection_run_figures TO authenticated;
 GRANT SELECT ON public.collection_settings TO authenticated;
@@ -2401,6 +2470,8 @@ COMMENT ON COLUMN public.collection_calls.resolved_micros IS 'Of its hold, what 
 COMMENT ON COLUMN public.collection_calls.overruled_at IS 'When an answer came after the resolution and proved a higher charge.';
 COMMENT ON COLUMN public.collection_category_figures.climbed_first IS 'Products that went on from their first query to the second.';
 COMMENT ON COLUMN public.collection_category_figures.capped IS 'The cap kept products from their next query: climbed is too low.';
+COMMENT ON TABLE public.collection_feed IS 'The events of an organisation in the order of their commits. Kept by trigger.';
+COMMENT ON COLUMN public.collection_feed.seq IS 'Number of the event in its run.';
 COMMENT ON TABLE public.collection_hooks IS 'Where an organisation is told of its runs, and the secret its messages are signed with.';
 COMMENT ON COLUMN public.collection_items.external_id IS 'ASIN, or the normalised name of the seller.';
 COMMENT ON COLUMN public.collection_items.cost_cents IS 'cost_micros in cents, rounded up.';
@@ -2420,6 +2491,7 @@ COMMENT ON TABLE public.collection_notifications IS 'What organisations are to b
 COMMENT ON COLUMN public.collection_notifications.facts IS 'The event, and the run with its money, as they stood at that commit.';
 COMMENT ON COLUMN public.collection_notifications.attempts IS 'Raised by every worker that takes it. What came of an attempt counts only while it is the last one.';
 COMMENT ON COLUMN public.collection_notifications.lease_until IS 'Until then a worker is sending it; afterwards another may.';
+COMMENT ON TABLE public.collection_positions IS 'The last position of each organisation. Kept by trigger.';
 COMMENT ON COLUMN public.collection_run_categories.step IS 'The next ListStep of the adapter (providers/types.ts).';
 COMMENT ON COLUMN public.collection_run_categories.product_count IS 'Products this list named, also those another category had named before.';
 COMMENT ON COLUMN public.collection_run_categories.sample_products IS 'Of a sampled run: so many products of this list belong to the sample.';

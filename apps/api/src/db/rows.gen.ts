@@ -241,6 +241,22 @@ export interface CollectionEventsTable {
   data: Json<string | undefined>
 }
 
+/** A row of the table collection_feed. */
+export interface CollectionFeedRow {
+  org_id: string
+  position: number
+  run_id: string
+  /** Number of the event in its run. */
+  seq: number
+}
+
+export interface CollectionFeedTable {
+  org_id: string
+  position: number
+  run_id: string
+  seq: number
+}
+
 /** A row of the table collection_hooks. */
 export interface CollectionHooksRow {
   org_id: string
@@ -399,6 +415,17 @@ export interface CollectionNotificationsTable {
   error_message: string | null
   created_at: Generated<Date>
   ended_at: Date | null
+}
+
+/** A row of the table collection_positions. */
+export interface CollectionPositionsRow {
+  org_id: string
+  last_position: number
+}
+
+export interface CollectionPositionsTable {
+  org_id: string
+  last_position: Generated<number>
 }
 
 /** A row of the table collection_run_categories. */
@@ -1163,11 +1190,13 @@ export interface Tables {
   collection_category_figures: CollectionCategoryFiguresTable
   collection_category_products: CollectionCategoryProductsTable
   collection_events: CollectionEventsTable
+  collection_feed: CollectionFeedTable
   collection_hooks: CollectionHooksTable
   collection_items: CollectionItemsTable
   collection_lanes: CollectionLanesTable
   collection_months: CollectionMonthsTable
   collection_notifications: CollectionNotificationsTable
+  collection_positions: CollectionPositionsTable
   collection_run_categories: CollectionRunCategoriesTable
   collection_run_figures: CollectionRunFiguresTable
   collection_runs: CollectionRunsTable

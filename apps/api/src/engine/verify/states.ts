@@ -184,8 +184,35 @@ const IN_TIME: Rule = `
   where e.at < e.before
   order by r.number, e.seq limit 20`
 
-/** I10: the events of every run are numbered 1, 2, 3, ... up to its `event_seq`, and their times never go back. */
+const POSITIONS: Rule = `
+  select null::bigint as run, 'positions of an organisation' as what, jsonb_build_object('org', p.org_id) as ids,
+    '1 to ' || p.last_position as expected,
+    count(f.position) || ' up to ' || coalesce(max(f.position), 0) as found
+  from collection_positions p left join collection_feed f on f.org_id = p.org_id
+  where $1::uuid[] is null or p.org_id in (select org_id from collection_runs where id = any($1))
+  group by p.org_id, p.last_position
+  having count(f.position) <> p.last_position or coalesce(max(f.position), 0) <> p.last_position
+  limit 20`
+
+const IN_POSITION: Rule = `
+  with placed as (
+    select e.run_id, e.seq, f.position, lag(f.position, 1, 0) over (partition by e.run_id order by e.seq) as before
+    from collection_events e
+    left join (collection_feed f join collection_runs o on o.id = f.run_id and o.org_id = f.org_id)
+      on f.run_id = e.run_id and f.seq = e.seq
+    where $1::uuid[] is null or e.run_id = any($1)
+  )
+  select r.number as run, 'position of event ' || p.seq as what, jsonb_build_object('run', r.id) as ids,
+    'one after ' || coalesce(p.before::text, 'none') as expected, coalesce(p.position::text, 'none') as found
+  from placed p join collection_runs r on r.id = p.run_id
+  where p.position is null or p.position <= p.before
+  order by r.number, p.seq limit 20`
+
+/**
+ * I10: the events of every run are numbered 1, 2, 3, ... up to its `event_seq`, and their times never go back; those of an
+ * organisation have positions without a gap, which follow the numbers of each run.
+ */
 export function checkEvents(tx: Queryable, scope: Scope): Promise<Finding> {
   const counting = `select count(*)::int as checked from collection_events where $1::uuid[] is null or run_id = any($1)`
-  return checkRules(tx, 'I10', scope, counting, [NO_GAP, IN_TIME])
+  return checkRules(tx, 'I10', scope, counting, [NO_GAP, IN_TIME, POSITIONS, IN_POSITION])
 }
