@@ -11,6 +11,7 @@ import { addNotifications } from './commands/notifications.ts'
 import { addRun } from './commands/run.ts'
 import { addRuns } from './commands/runs.ts'
 import { addSellers } from './commands/sellers.ts'
+import { addServe } from './commands/serve.ts'
 import { addSettings } from './commands/settings.ts'
 import { addStart } from './commands/start.ts'
 import { addVerify } from './commands/verify.ts'
@@ -72,6 +73,7 @@ export function makeProgram(): Command {
   addAccounts(program)
   addNotifications(program)
   program.commandsGroup('Operate:')
+  addServe(program)
   addWorker(program)
   addWorkers(program)
   addDoctor(program)

@@ -3,9 +3,11 @@
 import { relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command } from 'commander'
+import { AppError } from '../../base/errors.ts'
 import { toMicros } from '../../base/money.ts'
 import { stateDir } from '../../deps.ts'
 import { chooseAccounts } from '../../engine/accounts.ts'
+import { DEFAULT_PORT, type Listening } from '../../http/server.ts'
 import { loadCategories } from '../../runs/categories.ts'
 import { requireCategory } from '../../runs/find-category.ts'
 import { listRuns } from '../../runs/find-run.ts'
@@ -13,7 +15,7 @@ import type { RunSnapshot } from '../../runs/snapshot.ts'
 import type { Worker } from '../../worker/worker.ts'
 import { addCommand } from '../add-command.ts'
 import { type Context, type Session, withSession } from '../context.ts'
-import { counted, duration } from '../format.ts'
+import { counted, duration, readWhole } from '../format.ts'
 import { type Interrupt, listenForInterrupt } from '../interrupt.ts'
 import { actLine, actLines, exitOf, runJson, sayHowItStands, startCliWorker, VERSION } from '../join-run.ts'
 import { createAndStart } from '../new-run.ts'
@@ -21,10 +23,11 @@ import { type Display, makeDisplay, type View } from '../progress.ts'
 import { runTable } from '../run-table.ts'
 import { openSandbox } from '../sandbox-for-run.ts'
 import { paceSandbox, type Sandbox } from '../sandbox-process.ts'
+import { serve } from '../serve.ts'
 import { addStopTimeout, type StopOptions, stopSaying, stopTimeoutMs, throwIfAsked } from '../stop.ts'
 import { isGoingOn, lookThrough, makeWatcher } from '../watch.ts'
 
-type StartOptions = StopOptions & Readonly<{ firstRun: boolean; once?: boolean }>
+type StartOptions = StopOptions & Readonly<{ firstRun: boolean; once?: boolean; port: string }>
 
 const EXAMPLES = `
 Examples:
@@ -40,14 +43,20 @@ leaves; running runs go on with the next start. A second Ctrl-C leaves at once.`
 export function addStart(program: Command): void {
   const command = program
     .command('start')
-    .description('bring everything up (database, sandbox, worker), show a first collection, and stay as a worker')
+    .description('bring everything up (database, sandbox, worker, API), show a first collection, and stay')
     .option('--no-first-run', 'no sandbox collection on a database without runs')
     .option('--once', 'end when no run is going on any more')
+    .option(
+      '--port <n>',
+      'where the API listens, on this machine only; 0 takes any port that is free',
+      String(DEFAULT_PORT),
+    )
     .addHelpText('after', EXAMPLES)
   addStopTimeout(command)
   addCommand(command, (context, [given]) => {
     const options = given as StartOptions
     const timeoutMs = stopTimeoutMs(options)
+    readWhole(options.port, '--port', 0, 65_535)
     return withSession(context, (session) => start(context, session, options, timeoutMs), {
       schema: 'apply',
       name: 'gleaner start',
@@ -69,16 +78,32 @@ async function start(context: Context, session: Session, options: StartOptions, 
   const workerFrom = performance.now()
   const worker = await startCliWorker(context, db)
   steps.say(`worker ${worker.id.slice(-8)}, process ${process.pid}`, performance.now() - workerFrom)
-  steps.ready(sandbox.origin, worker)
+  const apiFrom = performance.now()
+  const api = await serveBeside(context, session, Number(options.port))
+  steps.say(`API ${api.origin}, reference at /docs`, performance.now() - apiFrom)
+  steps.ready(sandbox.origin, worker, api)
   try {
     const first = await firstRun(context, session, options, sandbox)
     const firstEnds = (): Promise<void> => paceSandbox(sandbox.origin, { ms: 0, jitterMs: 0 })
     const once = options.once === true
     return await stayUp(context, session, { display, interrupt, worker, first, firstEnds, once, timeoutMs })
   } finally {
+    await api.stop()
     await worker.stop(timeoutMs)
     sandbox.leave()
     interrupt.dispose()
+  }
+}
+
+/** The API at the port asked for; when somebody has the one nobody asked for, at any other: it is no reason not to start. */
+async function serveBeside(context: Context, session: Session, port: number): Promise<Listening> {
+  const at = (one: number) => serve(context, session, { host: '127.0.0.1', port: one, quietly: true })
+  if (port !== DEFAULT_PORT) return at(port)
+  try {
+    return await at(port)
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error
+    return at(0)
   }
 }
 
@@ -101,10 +126,12 @@ function upSteps(context: Context, { db, embedded, applied, took }: Session) {
   )
   return {
     say,
-    ready: (origin: string, worker: Worker): void => {
+    ready: (origin: string, worker: Worker, api: Listening): void => {
       const upMs = process.uptime() * 1000
       if (context.json)
-        process.stdout.write(`${JSON.stringify({ listening: origin, worker: worker.id, upMs: Math.round(upMs) })}\n`)
+        process.stdout.write(
+          `${JSON.stringify({ listening: origin, api: api.origin, worker: worker.id, upMs: Math.round(upMs) })}\n`,
+        )
       else if (!context.quiet) context.say(`Listening for runs, ready after ${duration(upMs)}.`)
     },
   }

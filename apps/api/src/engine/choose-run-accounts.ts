@@ -1,8 +1,8 @@
 /** Which accounts a new run uses: what the person names, else what is there. */
 import { AppError } from '../base/errors.ts'
 import type { Queryable } from '../db/client.ts'
-import { type Account, type ChosenAccounts, chooseAccounts, listAccounts } from '../engine/accounts.ts'
 import { canList, canSearch } from '../providers/registry.ts'
+import { type Account, type ChosenAccounts, chooseAccounts, listAccounts } from './accounts.ts'
 
 export type AccountOptions = Readonly<{ provider?: string; lists?: string; search?: string }>
 

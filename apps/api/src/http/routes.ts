@@ -1,0 +1,25 @@
+/** Every declared route: served by app.ts, written down by openapi.ts, tried by the tests that go through all of them. */
+import type { Route } from './route.ts'
+import { auditRoutes } from './routes/audit.ts'
+import { categoryRoutes } from './routes/categories.ts'
+import { estimateRoutes } from './routes/estimates.ts'
+import { operationRoutes } from './routes/operation.ts'
+import { orgRoutes } from './routes/orgs.ts'
+import { providerRoutes } from './routes/providers.ts'
+import { runActRoutes } from './routes/run-acts.ts'
+import { runPartRoutes } from './routes/run-parts.ts'
+import { runRoutes } from './routes/runs.ts'
+import { settingsRoutes } from './routes/settings.ts'
+
+export const allRoutes: readonly Route[] = [
+  ...operationRoutes,
+  ...orgRoutes,
+  ...settingsRoutes,
+  ...categoryRoutes,
+  ...providerRoutes,
+  ...estimateRoutes,
+  ...runRoutes,
+  ...runActRoutes,
+  ...runPartRoutes,
+  ...auditRoutes,
+]

@@ -1,0 +1,134 @@
+/** What a new run of the organisation starts with. */
+import { z } from 'zod'
+import type { Micros } from '../../base/money.ts'
+import { changeOrgSettings } from '../../engine/change-settings.ts'
+import { checkFilterSettings, type FilterSettings } from '../../matching/filters.ts'
+import { readSettings, type Settings } from '../../runs/settings.ts'
+import { given } from '../given.ts'
+import { type Route, route } from '../route.ts'
+import { micros } from '../schemas/common.ts'
+import { checkMatch, etagOf } from '../versions.ts'
+
+const percent = z.int().min(1).max(1000)
+
+const filters = z
+  .object({
+    freeShipping: z.boolean().describe('Only listings with free shipping.'),
+    locatedIn: z
+      .string()
+      .regex(/^[A-Z]{2}$/)
+      .nullable()
+      .describe('Country of the item, ISO 3166; null for anywhere.'),
+    minPercent: percent.describe('Lowest eBay price in per cent of the Amazon price.'),
+    maxPercent: percent.describe('Highest eBay price in per cent of the Amazon price.'),
+  })
+  .meta({ id: 'Filters', description: 'Which listings count.' })
+
+/** As a request gives them: those left out stay as they are. */
+export const filtersPatch = z
+  .strictObject({
+    freeShipping: z.boolean().optional(),
+    locatedIn: z
+      .string()
+      .regex(/^[A-Za-z]{2}$/)
+      .nullable()
+      .optional(),
+    minPercent: percent.optional(),
+    maxPercent: percent.optional(),
+  })
+  .meta({ id: 'FiltersPatch', description: 'Filters to change; those left out stay as they are.' })
+
+const settings = z
+  .object({
+    budgetCapMicros: micros.describe('Cap of a new run, in whole cents.'),
+    softWarningPercent: z.int().min(1).max(100).describe('It is said once when so much of the cap is used.'),
+    maxConcurrentRuns: z.int().min(1).max(1000),
+    monthCapMicros: micros.nullable().describe('The most all runs of a calendar month may spend; null = no such cap.'),
+    filters,
+  })
+  .meta({ id: 'Settings', description: 'What a new run of the organisation starts with.' })
+
+const CAP_MOST = 1_000_000_000_000
+
+const patch = z
+  .strictObject({
+    budgetCapMicros: z.int().min(0).max(CAP_MOST).multipleOf(10_000).optional().describe('In whole cents.'),
+    softWarningPercent: z.int().min(1).max(100).optional(),
+    maxConcurrentRuns: z.int().min(1).max(1000).optional(),
+    monthCapMicros: z.int().min(0).max(CAP_MOST).nullable().optional(),
+    filters: filtersPatch.optional(),
+  })
+  .meta({ id: 'SettingsPatch', description: 'Settings to change; those left out stay as they are.' })
+
+function view(stored: Settings): z.output<typeof settings> {
+  const { budgetCapCents, softWarningPercent, maxConcurrentRuns, monthCapMicros } = stored
+  return {
+    budgetCapMicros: budgetCapCents * 10_000,
+    softWarningPercent,
+    maxConcurrentRuns,
+    monthCapMicros,
+    filters: checkFilterSettings(stored.filters as Partial<FilterSettings>),
+  }
+}
+
+const example = {
+  budgetCapMicros: 25_000_000,
+  softWarningPercent: 80,
+  maxConcurrentRuns: 3,
+  monthCapMicros: null,
+  filters: { freeShipping: true, locatedIn: 'US', minPercent: 80, maxPercent: 160 },
+}
+const headers = { etag: 'The version, to be sent as `if-match` with a change.' }
+
+export const settingsRoutes: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: '/api/v1/orgs/{orgId}/settings',
+    operationId: 'getSettings',
+    tag: 'Settings',
+    summary: 'Read the settings',
+    description: 'The caps, limits and filters a new run starts with. Runs keep those they were created with.',
+    access: 'viewer',
+    // The defaults are stored when nobody has asked before.
+    transaction: 'write',
+    answers: { 200: { description: 'The settings.', schema: settings, example, headers } },
+  })(async ({ tx, orgId }) => {
+    const body = view(await readSettings(tx, orgId))
+    return { status: 200, body, headers: { etag: etagOf(body) } }
+  }),
+  route({
+    method: 'PATCH',
+    path: '/api/v1/orgs/{orgId}/settings',
+    operationId: 'changeSettings',
+    tag: 'Settings',
+    summary: 'Change settings',
+    description:
+      'All of the change or none of it; audited. Runs that wait for the month cap go on by themselves once it leaves enough.',
+    access: 'admin',
+    transaction: 'write',
+    versioned: true,
+    body: patch,
+    bodyExample: { monthCapMicros: 200_000_000 },
+    refuses: ['month.cap_too_low'],
+    answers: { 200: { description: 'The settings as they are now.', schema: settings, example, headers } },
+  })(async ({ tx, db, orgId, body, member, ifMatch }) => {
+    await readSettings(tx, orgId)
+    await tx.query('select from collection_settings where org_id = $1 for no key update', [orgId])
+    const now = await readSettings(tx, orgId)
+    checkMatch(ifMatch, etagOf(view(now)))
+    const wanted = { ...now.filters, ...given(body.filters ?? {}) } as Partial<FilterSettings>
+    const { budgetCapMicros, softWarningPercent, maxConcurrentRuns, monthCapMicros } = body
+    const changed = await changeOrgSettings(
+      db,
+      { orgId, userId: member.userId },
+      {
+        ...(budgetCapMicros === undefined ? {} : { budgetCapCents: budgetCapMicros / 10_000 }),
+        ...given({ softWarningPercent, maxConcurrentRuns }),
+        ...(monthCapMicros === undefined ? {} : { monthCapMicros: monthCapMicros as Micros | null }),
+        ...(body.filters === undefined ? {} : { filters: { ...wanted, ...checkFilterSettings(wanted) } }),
+      },
+    )
+    const after = view(changed)
+    return { status: 200, body: after, headers: { etag: etagOf(after) } }
+  }),
+]

@@ -1,0 +1,119 @@
+/** The HTTP door over a database of its own, with two organisations, people in every role, keys, and runs to act on. */
+import type { FastifyInstance } from 'fastify'
+import { pino } from 'pino'
+import { newId } from '../../src/base/ids.ts'
+import type { Role } from '../../src/db/session.ts'
+import { makeApp } from '../../src/http/app.ts'
+import type { Authenticate, Principal } from '../../src/http/principal.ts'
+import type { Route } from '../../src/http/route.ts'
+import { allRoutes } from '../../src/http/routes.ts'
+import { type Arena, makeArena } from '../engine/arena.ts'
+
+export const ROLES = ['viewer', 'analyst', 'admin', 'owner'] as const
+
+/** An answer as JSON has it: tests look into whatever came. */
+type Json = { readonly [field: string]: Json } & readonly Json[] & string & number & boolean
+
+export type Answer = Readonly<{
+  status: number
+  headers: Readonly<Record<string, string>>
+  body: Json
+  text: string
+}>
+
+export type Door = Readonly<{
+  app: FastifyInstance
+  arena: Arena
+  routes: readonly Route[]
+  org: string
+  /** Another organisation, with its owner. */
+  theirs: string
+  stranger: string
+  people: Readonly<Record<Role, string>>
+  /** Log lines written so far. */
+  log: readonly string[]
+  /** Sends a request as a person, as a key, or as nobody (null). */
+  ask: (who: string | Principal | null, line: string, options?: AskOptions) => Promise<Answer>
+  close: () => Promise<void>
+}>
+
+export type AskOptions = Readonly<{
+  body?: unknown
+  headers?: Readonly<Record<string, string>>
+}>
+
+/** Signs requests for the tests: `x-principal` is a principal as JSON. Never shipped: the door takes it from its caller. */
+const authenticate: Authenticate = async (request) => {
+  const header = request.headers['x-principal']
+  return typeof header === 'string' ? (JSON.parse(header) as Principal) : null
+}
+
+export const person = (userId: string): Principal => ({ kind: 'person', userId, name: 'Ana' })
+export const keyOf = (userId: string, orgId: string, maxRole: Role): Principal => ({
+  kind: 'key',
+  userId,
+  orgId,
+  maxRole,
+  keyId: newId(),
+  name: 'A script',
+})
+
+export type DoorOptions = Readonly<{ routes?: readonly Route[]; publicOrigin?: string; env?: NodeJS.ProcessEnv }>
+
+/** The door, in a new database. */
+export async function makeDoor(options: DoorOptions = {}): Promise<Door> {
+  const arena = await makeArena()
+  const { db, actor } = arena
+  const people: Record<Role, string> = { viewer: newId(), analyst: newId(), admin: newId(), owner: newId() }
+  const [theirs, stranger] = [newId(), newId()]
+  const everybody = [...Object.values(people), stranger]
+  await arena.fresh.db.query('insert into auth.users (id) select unnest($1::uuid[])', [everybody])
+  const join = (org: string, user: string, role: Role) =>
+    db.query('insert into org_members (org_id, user_id, role) values ($1, $2, $3)', [org, user, role])
+  for (const role of ROLES) await join(actor.orgId, people[role], role)
+  await db.query(`insert into orgs (id, name) values ($1, 'Theirs')`, [theirs])
+  await join(theirs, stranger, 'owner')
+  const log: string[] = []
+  const { env = {}, publicOrigin, routes = allRoutes } = options
+  const app = await makeApp({
+    deps: {
+      db,
+      env,
+      version: '0.0.0-test',
+      log: pino({ level: 'info' }, { write: (text: string) => void log.push(text) }),
+      ...(publicOrigin === undefined ? {} : { publicOrigin }),
+    },
+    authenticate,
+    routes,
+  })
+  const close = async () => {
+    await app.close()
+    await arena.close()
+  }
+  const { orgId: org } = actor
+  return { app, arena, routes, org, theirs, stranger, people, log, ask: asker(app), close }
+}
+
+function asker(app: FastifyInstance): Door['ask'] {
+  return async (who, line, { body, headers = {} } = {}) => {
+    const [method = 'GET', url = '/'] = line.split(' ')
+    const principal = typeof who === 'string' ? person(who) : who
+    const response = await app.inject({
+      method: method as 'GET',
+      url,
+      headers: {
+        ...(principal ? { 'x-principal': JSON.stringify(principal) } : {}),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { payload: typeof body === 'string' ? body : JSON.stringify(body) }),
+    })
+    const json = /json/.test(String(response.headers['content-type'] ?? ''))
+    return {
+      status: response.statusCode,
+      headers: response.headers as Record<string, string>,
+      body: (json && response.body !== '' ? JSON.parse(response.body) : null) as never,
+      text: response.body,
+    }
+  }
+}
