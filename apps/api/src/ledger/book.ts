@@ -5,22 +5,12 @@
 import { toJson } from '../base/json.ts'
 import type { Micros } from '../base/money.ts'
 import type { Tx } from '../db/client.ts'
+import type { FailureKind } from '../providers/types.ts'
 
 export type CallState = 'settled' | 'released' | 'suspect'
 
-export type CallOutcome =
-  | 'found'
-  | 'none'
-  | 'blocked'
-  | 'drift'
-  | 'rejected'
-  | 'throttled'
-  | 'quota'
-  | 'credentials'
-  | 'fault'
-  | 'unreachable'
-  | 'lost'
-  | 'unsent'
+/** How a call ended: with an answer, with a failure, or never sent. */
+export type CallOutcome = 'found' | 'none' | FailureKind | 'unsent'
 
 export type CallBooking = Readonly<{
   callId: string

@@ -66,6 +66,14 @@ const ROOM_COLUMNS = `
   ceil(extract(epoch from room.until - clock_timestamp()) * 1000)::double precision as "untilMs",
   extract(epoch from clock_timestamp())::double precision * 1000 as "nowMs"`
 
+/** The run $1, locked when it is running and there is room; and what the nearer of its two caps leaves. */
+const LOCKED_RUN = `locked as materialized (
+    select org_id, cap_micros - spent_micros - held_micros - suspect_micros as left_micros
+    from collection_runs where id = $1 and status = 'running' and (select room from room) > 0 for no key update
+  ), run as materialized (
+    select least(left_micros, gleaner_month_left(org_id)) as left_micros from locked
+  )`
+
 /**
  * Takes pending products of a running run, first rungs first, at most one for each of `callIds` and not more than the
  * account's governor has room for, and holds their price under the cap. Afterwards each returned item is processing under
@@ -79,12 +87,7 @@ export async function claimItems(tx: Tx, claim: Claim): Promise<Slice<ClaimedIte
       -- The governor's row is locked first, then the run's, then the month's: the same order everywhere.
       with room as materialized (
         select * from gleaner_room($2, $1, $5::int)
-      ), locked as materialized (
-        select org_id, cap_micros - spent_micros - held_micros - suspect_micros as left_micros
-        from collection_runs where id = $1 and status = 'running' and (select room from room) > 0 for no key update
-      ), run as materialized (
-        select least(left_micros, gleaner_month_left(org_id)) as left_micros from locked
-      ), picked as materialized (
+      ), ${LOCKED_RUN}, picked as materialized (
         select id from collection_items
         where run_id = $1 and status = 'pending' and item_type = 'amazon_product'
           and (not_before is null or not_before <= now())
@@ -176,12 +179,7 @@ export async function claimCategories(
     text: `
       with room as materialized (
         select * from gleaner_room($2, $1, cardinality($6::uuid[]))
-      ), locked as materialized (
-        select org_id, cap_micros - spent_micros - held_micros - suspect_micros as left_micros
-        from collection_runs where id = $1 and status = 'running' and (select room from room) > 0 for no key update
-      ), run as materialized (
-        select least(left_micros, gleaner_month_left(org_id)) as left_micros from locked
-      ), picked as materialized (
+      ), ${LOCKED_RUN}, picked as materialized (
         select c.id, w.price, w.place from collection_run_categories c
         join json_to_recordset($5) as w(id uuid, price bigint, place int) on w.id = c.id
         where c.run_id = $1 and c.status = 'pending' and w.price <= (select left_micros from run)

@@ -2,6 +2,7 @@
 import { cleanLine, cutText } from '../base/text.ts'
 import { ebayCharge } from './charges.ts'
 import { type TokenSource, tokenSource } from './ebay-token.ts'
+import { centsText, queryText } from './ebay-words.ts'
 import { answerOfAnother, isForAnother } from './echo.ts'
 import { answeredAt, failedStatus, failure, scrub, unanswered } from './failures.ts'
 import { type Exchange, exchange } from './http.ts'
@@ -23,8 +24,6 @@ import type {
 const TIMEOUT_MS = 30_000
 /** Most rows a call can bring; the price of a call does not depend on it. */
 const LIMIT_MAX = 200
-/** eBay cuts longer queries silently, in the middle of a word. */
-const QUERY_LIMIT = 100
 
 type Answered = Extract<Exchange, { kind: 'answered' }>
 
@@ -93,11 +92,6 @@ export function searchParameters({ query, filters, limit }: SearchRequest): stri
   return parameters.toString().replaceAll('+', '%20')
 }
 
-/** Brackets, commas and stars are operators in `q`; a title's own are noise. */
-function queryText(text: string): string {
-  return cutText(cleanLine(text.replace(/[()*,"]/g, ' ')), QUERY_LIMIT)
-}
-
 function filterText(filters: SearchFilters): string {
   return [
     `conditionIds:{${filters.conditionId}}`,
@@ -113,10 +107,6 @@ function filterText(filters: SearchFilters): string {
           `priceCurrency:${filters.currency}`,
         ]),
   ].join(',')
-}
-
-function centsText(cents: number): string {
-  return `${Math.trunc(cents / 100)}.${String(cents % 100).padStart(2, '0')}`
 }
 
 function readAnswer(answer: Answered, request: SearchRequest, charge: SearchAnswer['charge']): SearchAnswer {

@@ -1,6 +1,6 @@
 /** eBay search through Oxylabs' URL source: the fallback where the Browse API cannot be used. One page, one result. */
-import { cleanLine, cutText } from '../base/text.ts'
 import { readEbayPage } from './ebay-html.ts'
+import { centsText, queryText } from './ebay-words.ts'
 import { answerOfAnother, isForAnother } from './echo.ts'
 import { failure } from './failures.ts'
 import { OXYLABS_TIMEOUT_MS, type OxylabsPage, queryPage } from './oxylabs-query.ts'
@@ -9,7 +9,6 @@ import type { ProviderAccount, SearchAdapter, SearchAnswer, SearchRequest } from
 
 /** Page sizes eBay knows. */
 const PAGE_SIZES = [60, 120, 240]
-const QUERY_LIMIT = 100
 
 /** The search adapter of an Oxylabs account. */
 export function oxylabsEbay(account: ProviderAccount): SearchAdapter {
@@ -28,8 +27,7 @@ export function oxylabsEbay(account: ProviderAccount): SearchAdapter {
 
 /** The search page's URL with every filter it knows; exported for the tests. The others are checked on the rows alone. */
 export function searchUrl({ query, filters, limit }: SearchRequest): string {
-  const words =
-    query.kind === 'gtin' ? query.gtin : cutText(cleanLine(query.text.replace(/[()*,"]/g, ' ')), QUERY_LIMIT)
+  const words = query.kind === 'gtin' ? query.gtin : queryText(query.text)
   const parameters = new URLSearchParams({ _nkw: words, LH_ItemCondition: filters.conditionId, LH_BIN: '1' })
   if (filters.freeShipping) parameters.set('LH_Free', '1')
   if (filters.locatedIn === 'US') parameters.set('LH_PrefLoc', '1')
@@ -40,10 +38,6 @@ export function searchUrl({ query, filters, limit }: SearchRequest): string {
   parameters.set('_ipg', String(PAGE_SIZES.find((size) => size >= limit) ?? 240))
   parameters.set('_pgn', '1')
   return `https://www.ebay.com/sch/i.html?${parameters}`
-}
-
-function centsText(cents: number): string {
-  return `${Math.trunc(cents / 100)}.${String(cents % 100).padStart(2, '0')}`
 }
 
 function readPage({ content, charge, url }: OxylabsPage, request: SearchRequest): SearchAnswer {
