@@ -1,6 +1,6 @@
 /** Suspect calls from the command line: shown, settled on a person's word, compared with the bill. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Installation, installation, type Running, sandbox } from './support.ts'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { type Installation, installationUp, sandbox, takeDown } from './support.ts'
 
 type Run = Readonly<{
   number: number
@@ -12,19 +12,12 @@ type Run = Readonly<{
 type Call = Readonly<{ id: string; state: string; resolution: Readonly<{ verdict: string; note: string }> | null }>
 
 let place: Installation
-let up: Running
 let origin = ''
 
 beforeAll(async () => {
-  place = installation()
-  up = place.start('start', '--no-first-run', '--json')
-  const line = await up.line((text) => text.includes('listening'))
-  origin = (JSON.parse(line) as { listening: string }).listening
-})
-afterAll(async () => {
-  up.child.kill('SIGINT')
-  await up.ended
-  await place.remove()
+  const all = await installationUp()
+  ;({ place, origin } = all)
+  return () => takeDown(all)
 })
 
 /** A completed run over two products, of which the one called Quarkini never got an answer: three suspect calls. */

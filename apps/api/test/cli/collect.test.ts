@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { connect } from '../../src/db/client.ts'
 import { preparePlace } from '../../src/db/embedded-place.ts'
 import { socketUrl } from '../../src/db/embedded-server.ts'
-import { type Installation, installation, type Running, sandbox } from './support.ts'
+import { type Installation, installation, installationUp, type Running, sandbox } from './support.ts'
 
 type Run = Readonly<{
   number: number
@@ -30,10 +30,7 @@ let up: Running
 let origin = ''
 
 beforeAll(async () => {
-  place = installation()
-  up = place.start('start', '--no-first-run', '--json')
-  const line = await up.line((text) => text.includes('listening'))
-  origin = (JSON.parse(line) as { listening: string }).listening
+  ;({ place, up, origin } = await installationUp())
 })
 afterAll(() => place.remove())
 

@@ -1,6 +1,6 @@
 /** Retrying from the command line: blocked by captcha pages, searched again when they are gone, billed for those alone. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Installation, installation, type Running, sandbox } from './support.ts'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { type Installation, installationUp, sandbox, takeDown } from './support.ts'
 
 type Run = Readonly<{
   number: number
@@ -17,19 +17,12 @@ type Run = Readonly<{
 }>
 
 let place: Installation
-let up: Running
 let origin = ''
 
 beforeAll(async () => {
-  place = installation()
-  up = place.start('start', '--no-first-run', '--json')
-  const line = await up.line((text) => text.includes('listening'))
-  origin = (JSON.parse(line) as { listening: string }).listening
-})
-afterAll(async () => {
-  up.child.kill('SIGINT')
-  await up.ended
-  await place.remove()
+  const all = await installationUp()
+  ;({ place, origin } = all)
+  return () => takeDown(all)
 })
 
 const billed = async () => (await sandbox<{ micros: number }>(origin, 'billing/summary')).micros

@@ -68,6 +68,23 @@ export type Installation = Readonly<{
   remove: () => Promise<void>
 }>
 
+export type Up = Readonly<{ place: Installation; up: Running /** Of its sandbox. */; origin: string }>
+
+/** An installation of its own that is up, with its sandbox and a worker. */
+export async function installationUp(): Promise<Up> {
+  const place = installation()
+  const up = place.start('start', '--no-first-run', '--json')
+  const line = await up.line((text) => text.includes('listening'))
+  return { place, up, origin: (JSON.parse(line) as { listening: string }).listening }
+}
+
+/** Ends it as Ctrl-C does, and removes it. */
+export async function takeDown({ place, up }: Up): Promise<void> {
+  up.child.kill('SIGINT')
+  await up.ended
+  await place.remove()
+}
+
 export type Running = Readonly<{
   child: ChildProcess
   /** Resolves with the first line of output that `wanted` likes. Throws when it ends, or long passes, without one. */

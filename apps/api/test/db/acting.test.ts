@@ -1,19 +1,18 @@
 /** Acts of the engine on behalf of a member: gated by row level security, in one transaction with everything else. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { newId } from '../../src/base/ids.ts'
 import { actingFor, type Gate } from '../../src/db/acting.ts'
 import { type Db, type Tx, withTx, withTxRetry } from '../../src/db/client.ts'
 import { asMember, type Member, type Role } from '../../src/db/session.ts'
 import { cancelRun, pauseRun } from '../../src/engine/run-acts.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
-import { type Arena, makeArena } from '../engine/arena.ts'
+import { useArena } from '../engine/use-arena.ts'
 
-let arena: Arena
+const arena = useArena()
 let db: Db
 const people: Record<Role, string> = { owner: newId(), admin: newId(), analyst: newId(), viewer: newId() }
 const theirs = newId()
 beforeAll(async () => {
-  arena = await makeArena()
   db = arena.db
   await arena.fresh.db.query('insert into auth.users (id) select unnest($1::uuid[])', [Object.values(people)])
   await db.query(`insert into orgs (id, name) values ($1, 'Theirs')`, [theirs])
@@ -26,7 +25,6 @@ beforeAll(async () => {
   }
   await db.query(`insert into org_members (org_id, user_id, role) values ($1, $2, 'owner')`, [theirs, people.owner])
 })
-afterAll(() => arena.close())
 
 let run: RunSnapshot
 beforeEach(async () => {

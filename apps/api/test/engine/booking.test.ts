@@ -5,29 +5,11 @@ import { changeCap, pauseRun, resumeRun } from '../../src/engine/run-acts.ts'
 import type { SearchAnswer } from '../../src/providers/types.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
 import { type Wire, wireTo } from '../support/proxy.ts'
-import {
-  type Arena,
-  asked,
-  CHARGED,
-  expectClean,
-  FREE,
-  failed,
-  found,
-  listing,
-  makeArena,
-  PRICE,
-  searchWith,
-  work,
-} from './arena.ts'
+import { asked, CHARGED, expectClean, FREE, failed, found, listing, PRICE, searchWith, work } from './arena.ts'
 import { book, claim, finished } from './by-hand.ts'
+import { three, useArena } from './use-arena.ts'
 
-let arena: Arena
-beforeAll(async () => {
-  arena = await makeArena()
-})
-afterAll(() => arena.close())
-
-const three = ['anna', 'bert', 'carl']
+const arena = useArena()
 
 describe('a lost answer to COMMIT', () => {
   let wire: Wire

@@ -5,16 +5,14 @@ import { toMicros } from '../../src/base/money.ts'
 import { withTx } from '../../src/db/client.ts'
 import { type Actor, actorFor } from '../../src/engine/bootstrap.ts'
 import { type CreateInput, createRun, planRun } from '../../src/engine/create.ts'
-import { openRunLane } from '../../src/engine/open-run-lane.ts'
 import { cancelRun, changeCap, pauseRun, resumeRun } from '../../src/engine/run-acts.ts'
 import { startRun } from '../../src/engine/start.ts'
-import { workRun } from '../../src/engine/work-run.ts'
 import type { Category } from '../../src/runs/categories.ts'
 import type { Estimate } from '../../src/runs/estimate.ts'
 import { forecastCost, standingOf } from '../../src/runs/forecast.ts'
 import { type RunSnapshot, runSnapshot } from '../../src/runs/snapshot.ts'
 import { type FreshDb, freshDb } from '../support/db.ts'
-import { type Marketplace, makeMarketplace } from './sandbox-run.ts'
+import { type Marketplace, makeMarketplace, workAlone } from './sandbox-run.ts'
 
 let fresh: FreshDb
 let market: Marketplace
@@ -48,12 +46,7 @@ async function collect(wanted: Wanted): Promise<Readonly<{ run: RunSnapshot; est
   return { run: await work(await startRun(fresh.db, run.id)), estimate }
 }
 
-async function work(run: RunSnapshot): Promise<RunSnapshot> {
-  const workerId = newId()
-  await fresh.db.query(`insert into collection_workers (id, name, version) values ($1, 'test', '0')`, [workerId])
-  const lane = await openRunLane({ db: fresh.db, env: {}, workerId, run, log: () => {} })
-  return workRun(lane, new AbortController().signal)
-}
+const work = (run: RunSnapshot) => workAlone(fresh.db, run)
 
 const estimateFor = async (wanted: Wanted) => (await planRun(fresh.db, inputOf(wanted))).estimate
 const categories = (from: number, to: number) => market.categories.slice(from, to)

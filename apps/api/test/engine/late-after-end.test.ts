@@ -1,15 +1,12 @@
 /** A late answer of exactly the claim a product waited for last, when the product has ended without it. */
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { withTxRetry } from '../../src/db/client.ts'
 import { finishClimbers } from '../../src/runs/items.ts'
-import { type Arena, expectClean, found, makeArena, PRICE } from './arena.ts'
+import { expectClean, found, PRICE } from './arena.ts'
 import { book, claim, finished, lose } from './by-hand.ts'
+import { useArena } from './use-arena.ts'
 
-let arena: Arena
-beforeAll(async () => {
-  arena = await makeArena()
-})
-afterAll(() => arena.close())
+const arena = useArena()
 
 it('books its money and changes nothing about the product', async () => {
   const run = await arena.makeRun({ products: 1, rungs: 2 })

@@ -1,5 +1,5 @@
 /** Answers that come late, doubled or not at all: money is booked whatever happened, results only where they are waited for. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { newId } from '../../src/base/ids.ts'
 import { withTxRetry } from '../../src/db/client.ts'
 import { bookListStep, type FinishedStep } from '../../src/engine/book-list.ts'
@@ -9,29 +9,11 @@ import { bookCalls } from '../../src/ledger/book.ts'
 import { type ClaimedCategory, claimCategories } from '../../src/ledger/claim.ts'
 import type { ListAnswer } from '../../src/providers/types.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
-import {
-  type Arena,
-  CHARGED,
-  expectClean,
-  FREE,
-  failed,
-  found,
-  LIST_PRICE,
-  listed,
-  makeArena,
-  PRICE,
-  product,
-  UNKNOWN,
-} from './arena.ts'
+import { CHARGED, expectClean, FREE, failed, found, LIST_PRICE, listed, PRICE, product, UNKNOWN } from './arena.ts'
 import { book, claim, finished, lose } from './by-hand.ts'
+import { three, useArena } from './use-arena.ts'
 
-let arena: Arena
-beforeAll(async () => {
-  arena = await makeArena()
-})
-afterAll(() => arena.close())
-
-const three = ['anna', 'bert', 'carl']
+const arena = useArena()
 
 async function item(run: RunSnapshot): Promise<Record<string, unknown>> {
   const [row] = await arena.rows<Record<string, unknown>>(

@@ -1,19 +1,16 @@
 /** A run that meets the cap of its organisation's month: it pauses, and goes on by itself when it can. */
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { beforeEach, expect, it } from 'vitest'
 import { toMicros } from '../../src/base/money.ts'
 import { changeOrgSettings } from '../../src/engine/change-settings.ts'
 import { changeCap, pauseRun, resumeRun } from '../../src/engine/run-acts.ts'
 import { resumeDue, startRun } from '../../src/engine/start.ts'
 import { monthOf } from '../../src/ledger/month.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
-import { type Arena, expectClean, found, makeArena, PRICE, searchWith, work } from './arena.ts'
+import { type Arena, expectClean, found, PRICE, searchWith, work } from './arena.ts'
 import { book, claim, finished } from './by-hand.ts'
+import { useArena } from './use-arena.ts'
 
-let arena: Arena
-beforeAll(async () => {
-  arena = await makeArena()
-})
-afterAll(() => arena.close())
+const arena = useArena()
 
 let orgId: string
 beforeEach(async () => {

@@ -2,7 +2,7 @@
 import { createHmac } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { toMicros } from '../../src/base/money.ts'
 import { makeWake } from '../../src/base/wake.ts'
 import { withTx } from '../../src/db/client.ts'
@@ -20,15 +20,12 @@ import {
   takeNotifications,
 } from '../../src/events/outbox.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
-import { type Arena, expectClean, found, makeArena, PRICE, searchWith, work } from './arena.ts'
+import { type Arena, expectClean, found, PRICE, searchWith, work } from './arena.ts'
 import { book, claim, finished } from './by-hand.ts'
+import { useArena } from './use-arena.ts'
 import { startWorkerProcess, until } from './worker-process.ts'
 
-let arena: Arena
-beforeAll(async () => {
-  arena = await makeArena()
-})
-afterAll(() => arena.close())
+const arena = useArena()
 
 type Got = Readonly<{ headers: IncomingMessage['headers']; raw: string; body: Record<string, unknown> }>
 type Answer = (response: ServerResponse, nth: number) => void

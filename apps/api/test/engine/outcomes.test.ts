@@ -1,8 +1,7 @@
 /** Every outcome of a call, end to end: what it does to its money, to what it was made for, and to the run. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import type { SearchAnswer } from '../../src/providers/types.ts'
 import {
-  type Arena,
   asked,
   CHARGED,
   expectClean,
@@ -12,21 +11,15 @@ import {
   LIST_PRICE,
   listed,
   listWith,
-  makeArena,
   PRICE,
   product,
   searchWith,
   UNKNOWN,
   work,
 } from './arena.ts'
+import { three, useArena } from './use-arena.ts'
 
-let arena: Arena
-beforeAll(async () => {
-  arena = await makeArena()
-})
-afterAll(() => arena.close())
-
-const three = ['anna', 'bert', 'carl']
+const arena = useArena()
 
 type Case = Readonly<{
   what: string

@@ -1,5 +1,5 @@
 /** Suspect calls settled by a person: who, what, once; and what happens when an answer comes after all. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { newId } from '../../src/base/ids.ts'
 import { toMicros } from '../../src/base/money.ts'
 import { withTxRetry } from '../../src/db/client.ts'
@@ -18,7 +18,6 @@ import {
   found,
   LIST_PRICE,
   listed,
-  makeArena,
   PRICE,
   product,
   searchWith,
@@ -26,12 +25,9 @@ import {
   work,
 } from './arena.ts'
 import { book, claim, claimListSteps, finished, lose } from './by-hand.ts'
+import { three, useArena } from './use-arena.ts'
 
-let arena: Arena
-beforeAll(async () => {
-  arena = await makeArena()
-})
-afterAll(() => arena.close())
+const arena = useArena()
 
 const NOT_CHARGED = { kind: 'not_charged' } as const
 const CHARGED = { kind: 'charged' } as const
@@ -248,8 +244,6 @@ describe('a resolution is refused', () => {
 })
 
 describe('an answer that comes after all', () => {
-  const three = ['anna', 'bert', 'carl']
-
   it('and was charged, for a call settled as not charged: is booked beyond the cap, once, and shown', async () => {
     const { run, late } = await zombieRun(PRICE)
     await resolve(run)

@@ -1,5 +1,5 @@
 /** Retries: a new run takes up what an ended one left unanswered, once, and pays for that alone. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { newId } from '../../src/base/ids.ts'
 import { toMicros } from '../../src/base/money.ts'
 import { withTx, withTxRetry } from '../../src/db/client.ts'
@@ -10,7 +10,6 @@ import { retryLinks } from '../../src/runs/retries.ts'
 import { changeSettings } from '../../src/runs/settings.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
 import {
-  type Arena,
   asked,
   CHARGED,
   expectClean,
@@ -20,7 +19,6 @@ import {
   LIST_PRICE,
   listed,
   listWith,
-  makeArena,
   PRICE,
   product,
   type Search,
@@ -28,14 +26,10 @@ import {
   work,
 } from './arena.ts'
 import { book, claim, finished } from './by-hand.ts'
+import { three, useArena } from './use-arena.ts'
 
-let arena: Arena
-beforeAll(async () => {
-  arena = await makeArena()
-})
-afterAll(() => arena.close())
+const arena = useArena()
 
-const three = ['anna', 'bert', 'carl']
 const all = searchWith(() => found(three))
 /** Blocks, drifts and rejects the products named; answers the others. */
 const trouble = (kinds: Readonly<Record<number, 'blocked' | 'drift' | 'rejected'>>): Search => {

@@ -1,20 +1,17 @@
 /** A sample first: ten products, a pause, an estimate from them, and the same run goes on. */
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { newId } from '../../src/base/ids.ts'
 import { toMicros } from '../../src/base/money.ts'
 import { holdBack } from '../../src/engine/book-list.ts'
 import { type Actor, actorFor } from '../../src/engine/bootstrap.ts'
 import { type CreateInput, createRun, sampleFor } from '../../src/engine/create.ts'
-import { openRunLane } from '../../src/engine/open-run-lane.ts'
 import { changeCap, pauseRun, resumeRun } from '../../src/engine/run-acts.ts'
 import { estimateFromSample, shares } from '../../src/engine/sample.ts'
 import { startRun } from '../../src/engine/start.ts'
 import { verify } from '../../src/engine/verify.ts'
-import { workRun } from '../../src/engine/work-run.ts'
 import { type RunSnapshot, runSnapshot } from '../../src/runs/snapshot.ts'
 import { type FreshDb, freshDb } from '../support/db.ts'
-import { type Marketplace, makeMarketplace } from './sandbox-run.ts'
+import { type Marketplace, makeMarketplace, workAlone } from './sandbox-run.ts'
 
 let fresh: FreshDb
 let market: Marketplace
@@ -47,12 +44,7 @@ async function started(input: CreateInput): Promise<RunSnapshot> {
   return startRun(fresh.db, run.id)
 }
 
-async function work(run: RunSnapshot): Promise<RunSnapshot> {
-  const workerId = newId()
-  await fresh.db.query(`insert into collection_workers (id, name, version) values ($1, 'test', '0')`, [workerId])
-  const lane = await openRunLane({ db: fresh.db, env: {}, workerId, run, log: () => {} })
-  return workRun(lane, new AbortController().signal)
-}
+const work = (run: RunSnapshot) => workAlone(fresh.db, run)
 
 async function goOn(run: RunSnapshot): Promise<RunSnapshot> {
   await changeCap(fresh.db, run.id, CAP)

@@ -1,9 +1,12 @@
 /** Runs against a real sandbox: its accounts, its bill, and runs over categories or over its products. */
+import { newId } from '../../src/base/ids.ts'
 import type { Db } from '../../src/db/client.ts'
 import { type ChosenAccounts, chooseAccounts, saveSandboxAccounts } from '../../src/engine/accounts.ts'
 import { actorFor } from '../../src/engine/bootstrap.ts'
 import { createRun } from '../../src/engine/create.ts'
+import { openRunLane } from '../../src/engine/open-run-lane.ts'
 import { startRun } from '../../src/engine/start.ts'
+import { workRun } from '../../src/engine/work-run.ts'
 import type { ListedProduct } from '../../src/providers/types.ts'
 import { type Category, loadCategories } from '../../src/runs/categories.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
@@ -58,6 +61,14 @@ export async function makeMarketplace(db: Db): Promise<Marketplace> {
       }
     },
   }
+}
+
+/** Lets one worker's lane work on the run until it ends or pauses, and returns it as it stands then. */
+export async function workAlone(db: Db, run: RunSnapshot): Promise<RunSnapshot> {
+  const workerId = newId()
+  await db.query(`insert into collection_workers (id, name, version) values ($1, 'test', '0')`, [workerId])
+  const lane = await openRunLane({ db, env: {}, workerId, run, log: () => {} })
+  return workRun(lane, new AbortController().signal)
 }
 
 type TrueProduct = Readonly<{ asin: string; title: string; priceCents: number | null; gtin: string | null }>

@@ -1,5 +1,5 @@
 /** Runs whose accounts no worker can use: they give room to others, say what is wrong, and go on when somebody can. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { AppError } from '../../src/base/errors.ts'
 import { newId } from '../../src/base/ids.ts'
 import { type Account, saveAccount, withCredentials } from '../../src/engine/accounts.ts'
@@ -10,16 +10,16 @@ import { resumeDue } from '../../src/engine/start.ts'
 import { pauseUnserved } from '../../src/engine/unserved.ts'
 import { canUse, credentialNames } from '../../src/queue/credentials.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
-import { type Arena, LIST_PRICE, makeArena, PRICE } from './arena.ts'
+import { LIST_PRICE, PRICE } from './arena.ts'
+import { useArena } from './use-arena.ts'
 
 const SILENT_MS = 6_000
 
-let arena: Arena
+const arena = useArena()
 /** Accounts that need credentials. */
 let lists: Account
 let search: Account
 beforeAll(async () => {
-  arena = await makeArena()
   const live = { baseUrl: 'http://127.0.0.1:9', sandbox: false }
   const prices = { 'oxylabs.amazon_bestsellers': LIST_PRICE, 'oxylabs.ebay': PRICE }
   lists = await saveAccount(arena.db, { ...live, name: 'acme-lists', adapter: 'oxylabs', prices })
@@ -37,7 +37,6 @@ beforeEach(async () => {
   ))
     await cancelRun(arena.db, id)
 })
-afterAll(() => arena.close())
 
 /** A worker that has been up for a while; `credentials` null = one of a version that does not say. */
 async function worker(credentials: readonly string[] | null, upMs = 60_000): Promise<string> {

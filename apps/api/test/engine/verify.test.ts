@@ -1,13 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { newId } from '../../src/base/ids.ts'
 import { type Db, withTx } from '../../src/db/client.ts'
-import { openRunLane } from '../../src/engine/open-run-lane.ts'
 import { type Invariant, verify } from '../../src/engine/verify.ts'
-import { workRun } from '../../src/engine/work-run.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
 import { type FreshDb, freshDb } from '../support/db.ts'
 import { broken } from './arena.ts'
-import { type Marketplace, makeMarketplace } from './sandbox-run.ts'
+import { type Marketplace, makeMarketplace, workAlone } from './sandbox-run.ts'
 
 /** Every table a run has part in: what a test breaks is put back, whichever table it was. */
 let tables = ''
@@ -21,10 +19,7 @@ beforeAll(async () => {
   fresh = await freshDb()
   db = fresh.db
   market = await makeMarketplace(db)
-  const workerId = newId()
-  const started = await market.startOn({ categories: 1, cap: 2_000_000 })
-  const lane = await openRunLane({ db, env: {}, workerId, run: started, log: () => {} })
-  run = await workRun(lane, new AbortController().signal)
+  run = await workAlone(db, await market.startOn({ categories: 1, cap: 2_000_000 }))
   const { rows } = await db.query<{ names: string }>(
     `select string_agg(tablename, ', ') as names from pg_tables
      where schemaname = 'public' and (tablename like 'collection\\_%' or tablename = 'sellers')`,

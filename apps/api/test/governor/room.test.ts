@@ -1,15 +1,13 @@
 /** What the governor's row gives out, claim by claim, straight at the database. */
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { beforeEach, expect, it } from 'vitest'
 import { newId } from '../../src/base/ids.ts'
 import { withTxRetry } from '../../src/db/client.ts'
 import { type ClaimedItem, claimItems, type Slice } from '../../src/ledger/claim.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
-import { type Arena, makeArena, PRICE } from '../engine/arena.ts'
+import { PRICE } from '../engine/arena.ts'
+import { useArena } from '../engine/use-arena.ts'
 
-let arena: Arena
-beforeAll(async () => {
-  arena = await makeArena()
-})
+const arena = useArena()
 beforeEach(async () => {
   await arena.db.query(`update collection_calls set state = 'released', outcome = 'unsent', booked_at = clock_timestamp()
     where state = 'held'`)
@@ -20,7 +18,6 @@ beforeEach(async () => {
     day_calls = 0, health = 'healthy', recent = ''`)
   await allow('max_in_flight = 10000, max_per_second = null, calls_per_day = null')
 })
-afterAll(() => arena.close())
 
 const govern = (set: string) =>
   arena.db.query(`update provider_governors set ${set} where account_id = $1`, [arena.search.id])

@@ -1,16 +1,15 @@
 /** What the database itself refuses, whoever asks: the last line of defence behind the engine. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { newId } from '../../src/base/ids.ts'
 import { type Db, type Tx, withTx } from '../../src/db/client.ts'
-import { type Arena, broken, expectClean, makeArena } from '../engine/arena.ts'
+import { broken, expectClean } from '../engine/arena.ts'
+import { useArena } from '../engine/use-arena.ts'
 
-let arena: Arena
+const arena = useArena()
 let roles: Record<string, Db>
 beforeAll(async () => {
-  arena = await makeArena()
   roles = { superuser: arena.fresh.db, service_role: arena.db }
 })
-afterAll(() => arena.close())
 
 class Undo extends Error {}
 

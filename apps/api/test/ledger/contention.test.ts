@@ -1,5 +1,5 @@
 /** Many at once: the cap and the places of an organisation are exact, not nearly so. */
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { beforeAll, expect, it } from 'vitest'
 import { newId } from '../../src/base/ids.ts'
 import { type Micros, toMicros } from '../../src/base/money.ts'
 import { type Db, withTxRetry } from '../../src/db/client.ts'
@@ -7,17 +7,16 @@ import { cancelRun, changeCap, pauseRun, resumeRun } from '../../src/engine/run-
 import { resumeDue, startRun, startWaiting } from '../../src/engine/start.ts'
 import { type ClaimedItem, claimCategories, claimItems } from '../../src/ledger/claim.ts'
 import { changeSettings } from '../../src/runs/settings.ts'
-import { type Arena, expectClean, LIST_PRICE, makeArena, PRICE } from '../engine/arena.ts'
+import { expectClean, LIST_PRICE, PRICE } from '../engine/arena.ts'
+import { useArena } from '../engine/use-arena.ts'
 
 const CLAIMERS = 64
 
-let arena: Arena
+const arena = useArena()
 let crowd: Db
 beforeAll(async () => {
-  arena = await makeArena()
   crowd = await arena.fresh.connect({ max: CLAIMERS })
 })
-afterAll(() => arena.close())
 
 const everybody = <T>(work: (index: number) => Promise<T>, count = CLAIMERS): Promise<T[]> =>
   Promise.all(Array.from({ length: count }, (_, index) => work(index)))

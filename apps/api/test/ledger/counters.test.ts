@@ -1,13 +1,9 @@
 /** Counters that contradict each other are refused by the row itself, should a trigger ever count wrongly. */
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { withTx } from '../../src/db/client.ts'
-import { type Arena, makeArena } from '../engine/arena.ts'
+import { useArena } from '../engine/use-arena.ts'
 
-let arena: Arena
-beforeAll(async () => {
-  arena = await makeArena()
-})
-afterAll(() => arena.close())
+const arena = useArena()
 
 it.each(['total_items', 'pending_items', 'processing_items', 'processed_items', 'failed_items', 'found_items'])(
   'no %s that would contradict the others, whoever writes it',

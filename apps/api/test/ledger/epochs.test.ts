@@ -1,16 +1,13 @@
 /** What is given back is given back of one's own claim only: a product that was claimed anew belongs to the new claim. */
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { withTxRetry } from '../../src/db/client.ts'
 import { rescueRuns } from '../../src/engine/rescue.ts'
 import { releaseUnsent } from '../../src/ledger/book.ts'
-import { type Arena, expectClean, makeArena } from '../engine/arena.ts'
+import { expectClean } from '../engine/arena.ts'
 import { claim, lose } from '../engine/by-hand.ts'
+import { useArena } from '../engine/use-arena.ts'
 
-let arena: Arena
-beforeAll(async () => {
-  arena = await makeArena()
-})
-afterAll(() => arena.close())
+const arena = useArena()
 
 it('a call that was never sent does not take its product from whoever claimed it meanwhile', async () => {
   const run = await arena.makeRun({ products: 1 })

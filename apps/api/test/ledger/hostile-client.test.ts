@@ -2,7 +2,7 @@
  * A client that has the privileges of a worker and means harm: SQL of its own, with temporary tables, triggers and types.
  * What it may not do ends with an error and changes nothing.
  */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { newId } from '../../src/base/ids.ts'
 import { type Db, type Tx, withTx } from '../../src/db/client.ts'
 import { runtimeError } from '../../src/db/errors.ts'
@@ -10,8 +10,9 @@ import { cancelRun, pauseRun } from '../../src/engine/run-acts.ts'
 import { appendEvents } from '../../src/events/append.ts'
 import { changeSettings } from '../../src/runs/settings.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
-import { type Arena, broken, found, makeArena, PRICE } from '../engine/arena.ts'
+import { broken, found, PRICE } from '../engine/arena.ts'
 import { book, claim, finished, lose } from '../engine/by-hand.ts'
+import { useArena } from '../engine/use-arena.ts'
 
 const CROWD = 64
 const DENIED = { code: '42501' }
@@ -24,10 +25,9 @@ const ROWS = [
   'collection_events',
 ] as const
 
-let arena: Arena
+const arena = useArena()
 let run: RunSnapshot
 beforeAll(async () => {
-  arena = await makeArena()
   run = await arena.makeRun({ products: 3, categories: ['a'] })
   const [searched] = await claim(arena, run, await arena.makeWorker(), 2)
   await book(arena, run, finished(searched, found(['anna', 'bert'])))
@@ -36,7 +36,6 @@ beforeAll(async () => {
      select c.id, i.id, 1 from collection_run_categories c join collection_items i using (run_id) where i.item_type = 'amazon_product'`,
   )
 })
-afterAll(() => arena.close())
 
 /** Everything there is, to compare. */
 async function everything(): Promise<unknown> {

@@ -2,7 +2,7 @@
 import { cp, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { newId } from '../../src/base/ids.ts'
 import { type Micros, toMicros } from '../../src/base/money.ts'
 import { type Db, type Tx, withTx, withTxRetry } from '../../src/db/client.ts'
@@ -15,21 +15,20 @@ import { bookCalls, type CallState } from '../../src/ledger/book.ts'
 import { type ClaimedItem, claimCategories, claimItems } from '../../src/ledger/claim.ts'
 import { leftOfMonth, monthOf } from '../../src/ledger/month.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
-import { type Arena, broken, expectClean, LIST_PRICE, makeArena, PRICE } from '../engine/arena.ts'
+import { type Arena, broken, expectClean, LIST_PRICE, PRICE } from '../engine/arena.ts'
+import { useArena } from '../engine/use-arena.ts'
 import { emptyDb } from '../support/db.ts'
 
 const CLAIMERS = 64
 
-let arena: Arena
+const arena = useArena()
 let crowd: Db
 /** The owner of the tables, whom no privilege holds back. */
 let owner: Db
 beforeAll(async () => {
-  arena = await makeArena()
   owner = arena.fresh.db
   crowd = await arena.fresh.connect({ max: CLAIMERS, role: 'service_role' })
 })
-afterAll(() => arena.close())
 
 /** An organisation of its own for each test: months of others play no part. */
 let orgId: string

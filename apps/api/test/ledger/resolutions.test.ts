@@ -1,18 +1,15 @@
 /** What the database itself keeps of resolutions and of the audit log, whoever writes: by role, and against hostile SQL. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { newId } from '../../src/base/ids.ts'
 import { type Tx, withTx } from '../../src/db/client.ts'
 import { asAnonymous, asMember, asService } from '../../src/db/session.ts'
 import { resolveCalls } from '../../src/engine/resolve-calls.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
-import { type Arena, expectClean, failed, found, makeArena, PRICE, UNKNOWN } from '../engine/arena.ts'
+import { expectClean, failed, found, PRICE, UNKNOWN } from '../engine/arena.ts'
 import { book, claim, finished } from '../engine/by-hand.ts'
+import { useArena } from '../engine/use-arena.ts'
 
-let arena: Arena
-beforeAll(async () => {
-  arena = await makeArena()
-})
-afterAll(() => arena.close())
+const arena = useArena()
 
 const DENIED = { code: '42501' }
 let run: RunSnapshot

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { newId } from '../../src/base/ids.ts'
 import { withTx } from '../../src/db/client.ts'
 import { saveAccount } from '../../src/engine/accounts.ts'
@@ -6,15 +6,14 @@ import { cancelRun } from '../../src/engine/run-acts.ts'
 import { chooseRun, closedLane, forgetOld, lanesByOrg, openedLane } from '../../src/queue/lanes.ts'
 import { changeSettings } from '../../src/runs/settings.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
-import { type Arena, makeArena } from '../engine/arena.ts'
 import { claim, lose } from '../engine/by-hand.ts'
+import { useArena } from '../engine/use-arena.ts'
 
 const DEAD_AFTER_MS = 6_000
 
-let arena: Arena
+const arena = useArena()
 let otherOrg: string
 beforeAll(async () => {
-  arena = await makeArena()
   otherOrg = newId()
   await arena.db.query('insert into orgs (id, name) values ($1, $2)', [otherOrg, 'Another agency'])
   await changeSettings(arena.db, otherOrg, { maxConcurrentRuns: 1000 })
@@ -23,7 +22,6 @@ beforeEach(async () => {
   for (const { id } of await arena.rows<{ id: string }>(`select id from collection_runs where status = 'running'`))
     await cancelRun(arena.db, id)
 })
-afterAll(() => arena.close())
 
 const choose = (workerId: string, orgId: string | null = null, except: readonly string[] = []) =>
   withTx(arena.db, (tx) => chooseRun(tx, orgId, { workerId, deadAfterMs: DEAD_AFTER_MS, except, credentials: null }))

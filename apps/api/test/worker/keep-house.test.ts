@@ -6,18 +6,17 @@ import { makeHeart } from '../../src/engine/may-send.ts'
 import { cancelRun } from '../../src/engine/run-acts.ts'
 import { keepHouse } from '../../src/worker/keep-house.ts'
 import { type Lanes, makeLanes } from '../../src/worker/lanes.ts'
-import { type Arena, makeArena } from '../engine/arena.ts'
+import { useArena } from '../engine/use-arena.ts'
 
 const NAME = 'housekeeping'
 
-let arena: Arena
+const arena = useArena()
 let db: Db
 let lanes: Lanes
 /** Every statement of this process, BEGIN and COMMIT among them; all are sent. */
 const sent = vi.spyOn(pg.Client.prototype, 'query')
 
 beforeAll(async () => {
-  arena = await makeArena()
   db = await arena.fresh.connect({ role: 'service_role', name: NAME })
   const workerId = await arena.makeWorker()
   const heart = makeHeart(6_000)
@@ -25,10 +24,7 @@ beforeAll(async () => {
   lanes = makeLanes({ ...common, maxLanes: 4, keepMs: 10_000, giveUp: new AbortController().signal })
   await keepHouse(lanes) // opens the connection, loads the queue
 })
-afterAll(async () => {
-  sent.mockRestore()
-  await arena.close()
-})
+afterAll(() => sent.mockRestore())
 
 function isOurs(client: unknown): boolean {
   return (
