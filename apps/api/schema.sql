@@ -9,6 +9,11 @@ CREATE SCHEMA IF NOT EXISTS gleaner;
 CREATE SCHEMA IF NOT EXISTS gleaner_auth;
 CREATE SCHEMA IF NOT EXISTS public;
 
+-- Extensions
+
+CREATE SCHEMA IF NOT EXISTS extensions;
+CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA extensions;
+
 -- Tables
 
 CREATE TABLE auth.users (
@@ -506,6 +511,155 @@ CREATE TABLE public.provider_prices (
   updated_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.seller_act_rows (
+  act_id uuid NOT NULL,
+  seller_id uuid NOT NULL,
+  org_id uuid NOT NULL,
+  flag text,
+  flagged_by uuid,
+  flagged_at timestamp with time zone,
+  note text,
+  noted_by uuid,
+  noted_at timestamp with time zone,
+  removed_at timestamp with time zone,
+  removed_by uuid,
+  revision integer NOT NULL
+);
+
+CREATE TABLE public.seller_acts (
+  id uuid DEFAULT gen_random_uuid() NOT NULL,
+  org_id uuid NOT NULL,
+  actor_id uuid NOT NULL,
+  at timestamp with time zone DEFAULT date_trunc('milliseconds'::text, clock_timestamp()) NOT NULL,
+  kind text NOT NULL,
+  seller_count integer DEFAULT 0 NOT NULL,
+  undone_at timestamp with time zone,
+  undone_by uuid
+);
+
+CREATE TABLE public.seller_export_parts (
+  export_id uuid NOT NULL,
+  number integer NOT NULL,
+  org_id uuid NOT NULL,
+  content bytea NOT NULL
+);
+
+CREATE TABLE public.seller_export_profiles (
+  id uuid DEFAULT gen_random_uuid() NOT NULL,
+  org_id uuid NOT NULL,
+  name text NOT NULL,
+  format text NOT NULL,
+  columns text[] NOT NULL,
+  safe boolean DEFAULT true NOT NULL,
+  last_seq bigint DEFAULT 0 NOT NULL,
+  last_export_at timestamp with time zone,
+  created_by uuid NOT NULL,
+  created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.seller_exports (
+  id uuid DEFAULT gen_random_uuid() NOT NULL,
+  org_id uuid NOT NULL,
+  created_by uuid NOT NULL,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  format text NOT NULL,
+  columns text[] NOT NULL,
+  filter jsonb DEFAULT '{}'::jsonb NOT NULL,
+  sort text NOT NULL,
+  descending boolean NOT NULL,
+  safe boolean DEFAULT true NOT NULL,
+  only_new boolean DEFAULT false NOT NULL,
+  profile_id uuid,
+  state text DEFAULT 'queued'::text NOT NULL,
+  row_count integer DEFAULT 0 NOT NULL,
+  total_count integer,
+  byte_count bigint DEFAULT 0 NOT NULL,
+  part_count integer DEFAULT 0 NOT NULL,
+  attempt integer DEFAULT 0 NOT NULL,
+  lease_until timestamp with time zone,
+  started_at timestamp with time zone,
+  ended_at timestamp with time zone,
+  stop_requested_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  error_message text
+);
+
+CREATE TABLE public.seller_list (
+  seller_id uuid NOT NULL,
+  org_id uuid NOT NULL,
+  listed_seq bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  first_run_id uuid,
+  run_count integer NOT NULL,
+  matched_count integer DEFAULT 0 NOT NULL,
+  likeness_percent_sum integer DEFAULT 0 NOT NULL,
+  price_rule_count integer DEFAULT 0 NOT NULL,
+  match_weight integer GENERATED ALWAYS AS ((((400 * matched_count) + (4 * likeness_percent_sum)) + (200 * price_rule_count))) STORED NOT NULL,
+  ratio_low_permille integer,
+  ratio_high_permille integer,
+  feedback_score integer,
+  listing_count integer,
+  first_seen_at timestamp with time zone NOT NULL,
+  last_seen_at timestamp with time zone NOT NULL,
+  removed_at timestamp with time zone,
+  removed_by uuid
+);
+
+CREATE TABLE public.seller_list_due (
+  id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  org_id uuid NOT NULL,
+  at timestamp with time zone DEFAULT now() NOT NULL,
+  item_ids uuid[],
+  run_id uuid
+);
+
+CREATE TABLE public.seller_marks (
+  seller_id uuid NOT NULL,
+  org_id uuid NOT NULL,
+  flag text,
+  flagged_by uuid,
+  flagged_at timestamp with time zone,
+  note text,
+  noted_by uuid,
+  noted_at timestamp with time zone,
+  revision integer DEFAULT 1 NOT NULL
+);
+
+CREATE TABLE public.seller_matches (
+  seller_id uuid NOT NULL,
+  asin text COLLATE "C" NOT NULL,
+  org_id uuid NOT NULL,
+  likeness_percent smallint NOT NULL,
+  price_rule boolean NOT NULL,
+  ratio_low_permille integer,
+  ratio_high_permille integer,
+  first_seen_at timestamp with time zone NOT NULL,
+  last_seen_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.seller_names (
+  id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  seller_id uuid NOT NULL,
+  org_id uuid NOT NULL,
+  name text NOT NULL,
+  until_at timestamp with time zone DEFAULT now() NOT NULL,
+  changed_by uuid NOT NULL
+);
+
+CREATE TABLE public.seller_views (
+  id uuid DEFAULT gen_random_uuid() NOT NULL,
+  org_id uuid NOT NULL,
+  name text NOT NULL,
+  filter jsonb DEFAULT '{}'::jsonb NOT NULL,
+  sort text DEFAULT 'score'::text NOT NULL,
+  descending boolean DEFAULT true NOT NULL,
+  columns text[] DEFAULT '{}'::text[] NOT NULL,
+  revision integer DEFAULT 1 NOT NULL,
+  created_by uuid NOT NULL,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  updated_at timestamp with time zone
+);
+
 CREATE TABLE public.sellers (
   id uuid DEFAULT gen_random_uuid() NOT NULL,
   org_id uuid NOT NULL,
@@ -529,6 +683,7 @@ CREATE TABLE public.sellers (
 
 ALTER TABLE public.collection_months SET (fillfactor=30);
 ALTER TABLE public.collection_positions SET (fillfactor=30);
+ALTER TABLE public.seller_list SET (fillfactor=90, autovacuum_vacuum_scale_factor=0.02, autovacuum_analyze_scale_factor=0.02);
 ALTER TABLE public.sellers SET (fillfactor=85);
 
 -- Functions
@@ -1488,6 +1643,30 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION public.gleaner_sellers_named(org uuid, pattern text, most bigint)
+ RETURNS SETOF public.seller_list
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+  SELECT * FROM seller_list
+  WHERE org_id = org AND removed_at IS NULL AND name LIKE pattern
+    AND (SELECT CASE current_setting('role') WHEN 'authenticated' THEN gleaner_has_role(org, 'viewer') ELSE true END)
+  LIMIT most
+$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_sightings_of(seller uuid)
+ RETURNS TABLE(item_id uuid, rung smallint, seen_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER ROWS 100
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+  SELECT s.item_id, s.rung, s.seen_at FROM collection_sightings s
+  WHERE s.seller_ids @> ARRAY[seller]
+    AND (SELECT CASE current_setting('role') WHEN 'authenticated'
+      THEN gleaner_has_role((SELECT x.org_id FROM sellers x WHERE x.id = seller), 'viewer') ELSE true END)
+$function$;
+
 CREATE OR REPLACE FUNCTION public.gleaner_take_room(p_account uuid, p_calls integer, p_counted boolean)
  RETURNS TABLE(first_ms double precision, spacing_ms double precision)
  LANGUAGE plpgsql
@@ -1719,6 +1898,43 @@ ALTER TABLE public.provider_governors ADD CONSTRAINT provider_governors_window_r
 ALTER TABLE public.provider_prices ADD CONSTRAINT provider_prices_pkey PRIMARY KEY (account_id, kind);
 ALTER TABLE public.provider_prices ADD CONSTRAINT provider_prices_kind_known CHECK ((kind = ANY (ARRAY['ebay.search'::text, 'oxylabs.amazon_bestsellers'::text, 'oxylabs.ebay'::text, 'keepa.token'::text])));
 ALTER TABLE public.provider_prices ADD CONSTRAINT provider_prices_range CHECK (((price_micros >= 0) AND (price_micros <= 1000000000)));
+ALTER TABLE public.seller_act_rows ADD CONSTRAINT seller_act_rows_pkey PRIMARY KEY (act_id, seller_id);
+ALTER TABLE public.seller_acts ADD CONSTRAINT seller_acts_pkey PRIMARY KEY (id);
+ALTER TABLE public.seller_acts ADD CONSTRAINT seller_acts_count_range CHECK ((seller_count >= 0));
+ALTER TABLE public.seller_acts ADD CONSTRAINT seller_acts_kind_known CHECK ((kind = ANY (ARRAY['flag'::text, 'note'::text, 'remove'::text, 'restore'::text])));
+ALTER TABLE public.seller_acts ADD CONSTRAINT seller_acts_undone_whole CHECK (((undone_at IS NULL) = (undone_by IS NULL)));
+ALTER TABLE public.seller_export_parts ADD CONSTRAINT seller_export_parts_pkey PRIMARY KEY (export_id, number);
+ALTER TABLE public.seller_export_parts ADD CONSTRAINT seller_export_parts_number_range CHECK ((number >= 0));
+ALTER TABLE public.seller_export_profiles ADD CONSTRAINT seller_export_profiles_pkey PRIMARY KEY (id);
+ALTER TABLE public.seller_export_profiles ADD CONSTRAINT seller_export_profiles_unique UNIQUE (org_id, name);
+ALTER TABLE public.seller_export_profiles ADD CONSTRAINT seller_export_profiles_format_known CHECK ((format = ANY (ARRAY['csv'::text, 'xlsx'::text, 'jsonl'::text])));
+ALTER TABLE public.seller_export_profiles ADD CONSTRAINT seller_export_profiles_name_length CHECK (((char_length(btrim(name)) >= 1) AND (char_length(btrim(name)) <= 100)));
+ALTER TABLE public.seller_exports ADD CONSTRAINT seller_exports_pkey PRIMARY KEY (id);
+ALTER TABLE public.seller_exports ADD CONSTRAINT seller_exports_bytes_range CHECK ((byte_count >= 0));
+ALTER TABLE public.seller_exports ADD CONSTRAINT seller_exports_columns_some CHECK (((cardinality(columns) >= 1) AND (cardinality(columns) <= 50)));
+ALTER TABLE public.seller_exports ADD CONSTRAINT seller_exports_filter_object CHECK ((jsonb_typeof(filter) = 'object'::text));
+ALTER TABLE public.seller_exports ADD CONSTRAINT seller_exports_format_known CHECK ((format = ANY (ARRAY['csv'::text, 'xlsx'::text, 'jsonl'::text])));
+ALTER TABLE public.seller_exports ADD CONSTRAINT seller_exports_rows_range CHECK ((row_count >= 0));
+ALTER TABLE public.seller_exports ADD CONSTRAINT seller_exports_state_known CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'ready'::text, 'failed'::text, 'stopped'::text, 'expired'::text])));
+ALTER TABLE public.seller_list ADD CONSTRAINT seller_list_pkey PRIMARY KEY (seller_id);
+ALTER TABLE public.seller_list ADD CONSTRAINT seller_list_figures_range CHECK (((run_count >= 0) AND (matched_count >= 0) AND ((likeness_percent_sum >= 0) AND (likeness_percent_sum <= (100 * matched_count))) AND ((price_rule_count >= 0) AND (price_rule_count <= matched_count)) AND (ratio_low_permille <= ratio_high_permille)));
+ALTER TABLE public.seller_list_due ADD CONSTRAINT seller_list_due_pkey PRIMARY KEY (id);
+ALTER TABLE public.seller_list_due ADD CONSTRAINT seller_list_due_one CHECK ((num_nonnulls(item_ids, run_id) = 1));
+ALTER TABLE public.seller_marks ADD CONSTRAINT seller_marks_pkey PRIMARY KEY (seller_id);
+ALTER TABLE public.seller_marks ADD CONSTRAINT seller_marks_flag_known CHECK ((flag = ANY (ARRAY['promising'::text, 'contacted'::text, 'rejected'::text, 'wrong_match'::text])));
+ALTER TABLE public.seller_marks ADD CONSTRAINT seller_marks_flag_whole CHECK (((flag IS NULL) = (flagged_at IS NULL)));
+ALTER TABLE public.seller_marks ADD CONSTRAINT seller_marks_note_length CHECK (((char_length(note) >= 1) AND (char_length(note) <= 2000)));
+ALTER TABLE public.seller_marks ADD CONSTRAINT seller_marks_note_whole CHECK (((note IS NULL) = (noted_at IS NULL)));
+ALTER TABLE public.seller_matches ADD CONSTRAINT seller_matches_pkey PRIMARY KEY (seller_id, asin);
+ALTER TABLE public.seller_matches ADD CONSTRAINT seller_matches_likeness_range CHECK (((likeness_percent >= 0) AND (likeness_percent <= 100)));
+ALTER TABLE public.seller_matches ADD CONSTRAINT seller_matches_ratio_high_range CHECK ((ratio_high_permille >= 0));
+ALTER TABLE public.seller_matches ADD CONSTRAINT seller_matches_ratio_low_range CHECK ((ratio_low_permille >= 0));
+ALTER TABLE public.seller_names ADD CONSTRAINT seller_names_pkey PRIMARY KEY (id);
+ALTER TABLE public.seller_names ADD CONSTRAINT seller_names_length CHECK (((char_length(name) >= 1) AND (char_length(name) <= 200)));
+ALTER TABLE public.seller_views ADD CONSTRAINT seller_views_pkey PRIMARY KEY (id);
+ALTER TABLE public.seller_views ADD CONSTRAINT seller_views_unique UNIQUE (org_id, name);
+ALTER TABLE public.seller_views ADD CONSTRAINT seller_views_filter_object CHECK ((jsonb_typeof(filter) = 'object'::text));
+ALTER TABLE public.seller_views ADD CONSTRAINT seller_views_name_length CHECK (((char_length(btrim(name)) >= 1) AND (char_length(btrim(name)) <= 100)));
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_pkey PRIMARY KEY (id);
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_unique_normalized UNIQUE (org_id, normalized_name, platform);
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_feedback_permille_range CHECK (((feedback_permille >= 0) AND (feedback_permille <= 1000)));
@@ -1770,6 +1986,19 @@ ALTER TABLE public.org_members ADD CONSTRAINT org_members_org_id_fkey FOREIGN KE
 ALTER TABLE public.org_members ADD CONSTRAINT org_members_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE;
 ALTER TABLE public.provider_governors ADD CONSTRAINT provider_governors_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.provider_accounts(id) ON DELETE CASCADE;
 ALTER TABLE public.provider_prices ADD CONSTRAINT provider_prices_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.provider_accounts(id) ON DELETE CASCADE;
+ALTER TABLE public.seller_act_rows ADD CONSTRAINT seller_act_rows_act_id_fkey FOREIGN KEY (act_id) REFERENCES public.seller_acts(id) ON DELETE CASCADE;
+ALTER TABLE public.seller_act_rows ADD CONSTRAINT seller_act_rows_seller_id_fkey FOREIGN KEY (seller_id) REFERENCES public.sellers(id) ON DELETE CASCADE;
+ALTER TABLE public.seller_acts ADD CONSTRAINT seller_acts_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
+ALTER TABLE public.seller_export_parts ADD CONSTRAINT seller_export_parts_export_id_fkey FOREIGN KEY (export_id) REFERENCES public.seller_exports(id) ON DELETE CASCADE;
+ALTER TABLE public.seller_export_profiles ADD CONSTRAINT seller_export_profiles_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
+ALTER TABLE public.seller_exports ADD CONSTRAINT seller_exports_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
+ALTER TABLE public.seller_exports ADD CONSTRAINT seller_exports_profile_id_fkey FOREIGN KEY (profile_id) REFERENCES public.seller_export_profiles(id) ON DELETE SET NULL;
+ALTER TABLE public.seller_list ADD CONSTRAINT seller_list_seller_id_fkey FOREIGN KEY (seller_id) REFERENCES public.sellers(id) ON DELETE CASCADE;
+ALTER TABLE public.seller_marks ADD CONSTRAINT seller_marks_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
+ALTER TABLE public.seller_marks ADD CONSTRAINT seller_marks_seller_id_fkey FOREIGN KEY (seller_id) REFERENCES public.sellers(id) ON DELETE CASCADE;
+ALTER TABLE public.seller_matches ADD CONSTRAINT seller_matches_seller_id_fkey FOREIGN KEY (seller_id) REFERENCES public.sellers(id) ON DELETE CASCADE;
+ALTER TABLE public.seller_names ADD CONSTRAINT seller_names_seller_id_fkey FOREIGN KEY (seller_id) REFERENCES public.sellers(id) ON DELETE CASCADE;
+ALTER TABLE public.seller_views ADD CONSTRAINT seller_views_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_first_seen_run_id_fkey FOREIGN KEY (first_seen_run_id) REFERENCES public.collection_runs(id) ON DELETE SET NULL;
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_last_seen_run_id_fkey FOREIGN KEY (last_seen_run_id) REFERENCES public.collection_runs(id) ON DELETE SET NULL;
 ALTER TABLE public.sellers ADD CONSTRAINT sellers_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
@@ -1821,6 +2050,27 @@ CREATE INDEX idx_collection_workers_heartbeat ON public.collection_workers USING
 CREATE INDEX idx_org_invitations_org_id ON public.org_invitations USING btree (org_id, created_at, id);
 CREATE UNIQUE INDEX org_invitations_one_open ON public.org_invitations USING btree (org_id, email) WHERE ((accepted_at IS NULL) AND (revoked_at IS NULL));
 CREATE INDEX org_members_user_id ON public.org_members USING btree (user_id);
+CREATE INDEX idx_seller_act_rows_seller_id ON public.seller_act_rows USING btree (seller_id);
+CREATE INDEX idx_seller_acts_org_id ON public.seller_acts USING btree (org_id, at);
+CREATE INDEX idx_seller_exports_expires ON public.seller_exports USING btree (expires_at) WHERE (state = 'ready'::text);
+CREATE INDEX idx_seller_exports_open ON public.seller_exports USING btree (created_at) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text]));
+CREATE INDEX idx_seller_exports_org_id ON public.seller_exports USING btree (org_id, created_at);
+CREATE INDEX idx_seller_exports_profile_id ON public.seller_exports USING btree (profile_id) WHERE (profile_id IS NOT NULL);
+CREATE INDEX idx_seller_list_feedback ON public.seller_list USING btree (org_id, feedback_score, seller_id) WHERE (removed_at IS NULL);
+CREATE INDEX idx_seller_list_first_run ON public.seller_list USING btree (first_run_id) WHERE (removed_at IS NULL);
+CREATE INDEX idx_seller_list_first_seen ON public.seller_list USING btree (org_id, first_seen_at, seller_id) WHERE (removed_at IS NULL);
+CREATE INDEX idx_seller_list_last_seen ON public.seller_list USING btree (org_id, last_seen_at, seller_id) WHERE (removed_at IS NULL);
+CREATE INDEX idx_seller_list_listings ON public.seller_list USING btree (org_id, listing_count, seller_id) WHERE (removed_at IS NULL);
+CREATE INDEX idx_seller_list_matched ON public.seller_list USING btree (org_id, matched_count, seller_id) WHERE (removed_at IS NULL);
+CREATE INDEX idx_seller_list_name ON public.seller_list USING btree (org_id, name, seller_id) WHERE (removed_at IS NULL);
+CREATE INDEX idx_seller_list_name_parts ON public.seller_list USING gin (name extensions.gin_trgm_ops) WHERE (removed_at IS NULL);
+CREATE INDEX idx_seller_list_ratio ON public.seller_list USING btree (org_id, ratio_low_permille, seller_id) WHERE (removed_at IS NULL);
+CREATE INDEX idx_seller_list_removed ON public.seller_list USING btree (org_id, removed_at, seller_id) WHERE (removed_at IS NOT NULL);
+CREATE INDEX idx_seller_list_runs ON public.seller_list USING btree (org_id, run_count, seller_id) WHERE (removed_at IS NULL);
+CREATE INDEX idx_seller_list_seq ON public.seller_list USING btree (org_id, listed_seq) WHERE (removed_at IS NULL);
+CREATE INDEX idx_seller_list_weight ON public.seller_list USING btree (org_id, match_weight, seller_id) WHERE (removed_at IS NULL);
+CREATE INDEX idx_seller_marks_org_flag ON public.seller_marks USING btree (org_id, flag);
+CREATE INDEX idx_seller_names_seller_id ON public.seller_names USING btree (seller_id);
 CREATE INDEX idx_sellers_first_seen_run_id ON public.sellers USING btree (first_seen_run_id);
 CREATE INDEX idx_sellers_normalized_name ON public.sellers USING btree (normalized_name);
 
@@ -1901,6 +2151,7 @@ CREATE TRIGGER org_members_owner_lowered AFTER UPDATE ON public.org_members FOR 
 CREATE TRIGGER provider_accounts_governor AFTER INSERT ON public.provider_accounts FOR EACH ROW EXECUTE FUNCTION public.gleaner_account_governor();
 CREATE TRIGGER provider_accounts_touch BEFORE UPDATE ON public.provider_accounts FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
 CREATE TRIGGER provider_prices_touch BEFORE UPDATE ON public.provider_prices FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
+CREATE TRIGGER seller_views_touch BEFORE UPDATE ON public.seller_views FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
 CREATE TRIGGER sellers_touch BEFORE UPDATE ON public.sellers FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
 
 -- Row level security
@@ -1941,6 +2192,17 @@ ALTER TABLE public.orgs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.provider_accounts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.provider_governors ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.provider_prices ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.seller_act_rows ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.seller_acts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.seller_export_parts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.seller_export_profiles ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.seller_exports ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.seller_list ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.seller_list_due ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.seller_marks ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.seller_matches ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.seller_names ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.seller_views ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.sellers ENABLE ROW LEVEL SECURITY;
 
 -- Policies
@@ -2267,6 +2529,218 @@ CREATE POLICY provider_prices_service_role ON public.provider_prices AS PERMISSI
   USING (true)
   WITH CHECK (true);
 
+CREATE POLICY seller_act_rows_analyst_insert ON public.seller_act_rows AS PERMISSIVE FOR INSERT TO authenticated
+  WITH CHECK (((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))) AND (EXISTS ( SELECT
+   FROM public.sellers s
+  WHERE ((s.id = seller_act_rows.seller_id) AND (s.org_id = seller_act_rows.org_id))))));
+
+CREATE POLICY seller_act_rows_claim_org ON public.seller_act_rows AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
+CREATE POLICY seller_act_rows_member_read ON public.seller_act_rows AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY seller_act_rows_service_role ON public.seller_act_rows AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY seller_acts_analyst_insert ON public.seller_acts AS PERMISSIVE FOR INSERT TO authenticated
+  WITH CHECK (((actor_id = auth.uid()) AND (org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text)))));
+
+CREATE POLICY seller_acts_analyst_update ON public.seller_acts AS PERMISSIVE FOR UPDATE TO authenticated
+  USING ((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))))
+  WITH CHECK ((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))));
+
+CREATE POLICY seller_acts_claim_org ON public.seller_acts AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
+CREATE POLICY seller_acts_member_read ON public.seller_acts AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY seller_acts_service_role ON public.seller_acts AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY seller_export_parts_claim_org ON public.seller_export_parts AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
+CREATE POLICY seller_export_parts_member_read ON public.seller_export_parts AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY seller_export_parts_service_role ON public.seller_export_parts AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY seller_export_profiles_analyst_delete ON public.seller_export_profiles AS PERMISSIVE FOR DELETE TO authenticated
+  USING ((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))));
+
+CREATE POLICY seller_export_profiles_analyst_insert ON public.seller_export_profiles AS PERMISSIVE FOR INSERT TO authenticated
+  WITH CHECK (((created_by = auth.uid()) AND (org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text)))));
+
+CREATE POLICY seller_export_profiles_analyst_update ON public.seller_export_profiles AS PERMISSIVE FOR UPDATE TO authenticated
+  USING ((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))))
+  WITH CHECK ((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))));
+
+CREATE POLICY seller_export_profiles_claim_org ON public.seller_export_profiles AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
+CREATE POLICY seller_export_profiles_member_read ON public.seller_export_profiles AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY seller_export_profiles_service_role ON public.seller_export_profiles AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY seller_exports_analyst_delete ON public.seller_exports AS PERMISSIVE FOR DELETE TO authenticated
+  USING ((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))));
+
+CREATE POLICY seller_exports_analyst_insert ON public.seller_exports AS PERMISSIVE FOR INSERT TO authenticated
+  WITH CHECK (((created_by = auth.uid()) AND (org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text)))));
+
+CREATE POLICY seller_exports_analyst_update ON public.seller_exports AS PERMISSIVE FOR UPDATE TO authenticated
+  USING ((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))))
+  WITH CHECK ((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))));
+
+CREATE POLICY seller_exports_claim_org ON public.seller_exports AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
+CREATE POLICY seller_exports_member_read ON public.seller_exports AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY seller_exports_service_role ON public.seller_exports AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY seller_list_analyst_update ON public.seller_list AS PERMISSIVE FOR UPDATE TO authenticated
+  USING ((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))))
+  WITH CHECK ((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))));
+
+CREATE POLICY seller_list_claim_org ON public.seller_list AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
+CREATE POLICY seller_list_member_read ON public.seller_list AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY seller_list_service_role ON public.seller_list AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY seller_list_due_claim_org ON public.seller_list_due AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
+CREATE POLICY seller_list_due_member_read ON public.seller_list_due AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY seller_list_due_service_role ON public.seller_list_due AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY seller_marks_analyst_insert ON public.seller_marks AS PERMISSIVE FOR INSERT TO authenticated
+  WITH CHECK (((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))) AND (EXISTS ( SELECT
+   FROM public.sellers s
+  WHERE ((s.id = seller_marks.seller_id) AND (s.org_id = seller_marks.org_id))))));
+
+CREATE POLICY seller_marks_analyst_update ON public.seller_marks AS PERMISSIVE FOR UPDATE TO authenticated
+  USING ((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))))
+  WITH CHECK ((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))));
+
+CREATE POLICY seller_marks_claim_org ON public.seller_marks AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
+CREATE POLICY seller_marks_member_read ON public.seller_marks AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY seller_marks_service_role ON public.seller_marks AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY seller_matches_claim_org ON public.seller_matches AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
+CREATE POLICY seller_matches_member_read ON public.seller_matches AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY seller_matches_service_role ON public.seller_matches AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY seller_names_analyst_insert ON public.seller_names AS PERMISSIVE FOR INSERT TO authenticated
+  WITH CHECK (((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))) AND (EXISTS ( SELECT
+   FROM public.sellers s
+  WHERE ((s.id = seller_names.seller_id) AND (s.org_id = seller_names.org_id))))));
+
+CREATE POLICY seller_names_claim_org ON public.seller_names AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
+CREATE POLICY seller_names_member_read ON public.seller_names AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY seller_names_service_role ON public.seller_names AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY seller_views_analyst_write ON public.seller_views AS PERMISSIVE FOR ALL TO authenticated
+  USING ((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))))
+  WITH CHECK ((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))));
+
+CREATE POLICY seller_views_claim_org ON public.seller_views AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
+CREATE POLICY seller_views_member_read ON public.seller_views AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY seller_views_service_role ON public.seller_views AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY sellers_analyst_update ON public.sellers AS PERMISSIVE FOR UPDATE TO authenticated
+  USING ((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))))
+  WITH CHECK ((org_id IN ( SELECT m.org
+   FROM public.member_org_ids() m(org)
+  WHERE public.gleaner_has_role(m.org, 'analyst'::text))));
+
 CREATE POLICY sellers_claim_org ON public.sellers AS RESTRICTIVE FOR ALL TO authenticated
   USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
 
@@ -2308,6 +2782,8 @@ REVOKE ALL ON FUNCTION public.gleaner_run_delete() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_run_deleted() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_run_insert() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_run_place() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_sellers_named(org uuid, pattern text, most bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_sightings_of(seller uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_take_room(p_account uuid, p_calls integer, p_counted boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.is_member(org uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.member_org_ids() FROM PUBLIC;
@@ -2322,6 +2798,13 @@ GRANT USAGE ON SCHEMA public TO authenticated;
 GRANT USAGE ON SCHEMA public TO service_role;
 GRANT DELETE, INSERT, SELECT ON public.collection_runs TO service_role;
 GRANT DELETE, INSERT, SELECT ON public.org_members TO authenticated;
+GRANT DELETE, INSERT, SELECT ON public.seller_act_rows TO service_role;
+GRANT DELETE, INSERT, SELECT ON public.seller_export_parts TO service_role;
+GRANT DELETE, INSERT, SELECT ON public.seller_export_profiles TO service_role;
+GRANT DELETE, INSERT, SELECT ON public.seller_exports TO service_role;
+GRANT DELETE, INSERT, SELECT ON public.seller_marks TO service_role;
+GRANT DELETE, INSERT, SELECT ON public.seller_matches TO service_role;
+GRANT DELETE, INSERT, SELECT ON public.seller_views TO service_role;
 GRANT DELETE, INSERT, SELECT ON public.sellers TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON auth.users TO service_role;
 GRANT DELETE, INSERT, SELECT, UPDATE ON gleaner_auth.accounts TO gleaner_auth;
@@ -2344,10 +2827,18 @@ GRANT DELETE, SELECT ON public.api_requests TO authenticated;
 GRANT DELETE, SELECT ON public.api_requests TO service_role;
 GRANT DELETE, SELECT ON public.collection_hooks TO service_role;
 GRANT DELETE, SELECT ON public.collection_runs TO authenticated;
+GRANT DELETE, SELECT ON public.seller_acts TO service_role;
+GRANT DELETE, SELECT ON public.seller_export_profiles TO authenticated;
+GRANT DELETE, SELECT ON public.seller_exports TO authenticated;
+GRANT DELETE, SELECT ON public.seller_list TO service_role;
+GRANT DELETE, SELECT ON public.seller_list_due TO service_role;
+GRANT DELETE, SELECT ON public.seller_names TO service_role;
+GRANT DELETE, SELECT ON public.seller_views TO authenticated;
 GRANT INSERT, SELECT ON public.collection_category_products TO service_role;
 GRANT INSERT, SELECT ON public.collection_items TO service_role;
 GRANT INSERT, SELECT ON public.collection_run_categories TO service_role;
 GRANT INSERT, SELECT ON public.collection_sightings TO service_role;
+GRANT INSERT, SELECT ON public.seller_act_rows TO authenticated;
 GRANT SELECT ON gleaner.migrations TO service_role;
 GRANT SELECT ON public.api_keys TO service_role;
 GRANT SELECT ON public.audit_log TO authenticated;
@@ -2380,6 +2871,13 @@ GRANT SELECT ON public.orgs TO authenticated;
 GRANT SELECT ON public.provider_accounts TO authenticated;
 GRANT SELECT ON public.provider_governors TO authenticated;
 GRANT SELECT ON public.provider_prices TO authenticated;
+GRANT SELECT ON public.seller_acts TO authenticated;
+GRANT SELECT ON public.seller_export_parts TO authenticated;
+GRANT SELECT ON public.seller_list TO authenticated;
+GRANT SELECT ON public.seller_list_due TO authenticated;
+GRANT SELECT ON public.seller_marks TO authenticated;
+GRANT SELECT ON public.seller_matches TO authenticated;
+GRANT SELECT ON public.seller_names TO authenticated;
 GRANT SELECT ON public.sellers TO authenticated;
 GRANT SELECT ON public.sightings TO authenticated;
 GRANT SELECT ON public.sightings TO service_role;
@@ -2389,8 +2887,18 @@ GRANT INSERT (action, actor_id, after, before, note, org_id, target) ON public.a
 GRANT INSERT (action, actor_id, after, before, note, org_id, target) ON public.audit_log TO service_role;
 GRANT INSERT (actor_id, amount_micros, call_id, how, note, verdict) ON public.collection_call_resolutions TO service_role;
 GRANT INSERT (actor_id, data, run_id, seq, type) ON public.collection_events TO service_role;
+GRANT INSERT (actor_id, id, kind, org_id) ON public.seller_acts TO authenticated;
+GRANT INSERT (actor_id, id, kind, org_id) ON public.seller_acts TO service_role;
+GRANT INSERT (changed_by, name, org_id, seller_id) ON public.seller_names TO authenticated;
+GRANT INSERT (changed_by, name, org_id, seller_id) ON public.seller_names TO service_role;
+GRANT INSERT (columns, created_by, descending, filter, format, id, only_new, org_id, profile_id, safe, sort) ON public.seller_exports TO authenticated;
+GRANT INSERT (columns, created_by, descending, filter, id, name, org_id, sort) ON public.seller_views TO authenticated;
+GRANT INSERT (columns, created_by, format, id, name, org_id, safe) ON public.seller_export_profiles TO authenticated;
 GRANT INSERT (created_by, expires_at, id, last_four, max_role, name, org_id, prefix, scopes, secret_hash) ON public.api_keys TO authenticated;
 GRANT INSERT (email, id, invited_by, org_id, role, token_hash) ON public.org_invitations TO authenticated;
+GRANT INSERT (feedback_score, first_run_id, first_seen_at, last_seen_at, likeness_percent_sum, listing_count, matched_count, name, org_id, price_rule_count, ratio_high_permille, ratio_low_permille, run_count, seller_id) ON public.seller_list TO service_role;
+GRANT INSERT (flag, flagged_at, flagged_by, note, noted_at, noted_by, org_id, revision, seller_id) ON public.seller_marks TO authenticated;
+GRANT INSERT (item_ids, org_id, run_id) ON public.seller_list_due TO service_role;
 GRANT INSERT (key, principal, request_hash, user_id) ON public.api_requests TO authenticated;
 GRANT INSERT (org_id) ON public.collection_settings TO authenticated;
 GRANT INSERT (org_id, secret, url) ON public.collection_hooks TO service_role;
@@ -2398,6 +2906,7 @@ GRANT SELECT (accepted_at, accepted_by, created_at, email, expires_at, id, invit
 GRANT SELECT (created_at, created_by, expires_at, id, last_four, last_used_at, max_role, name, org_id, prefix, revoked_at, revoked_by, scopes) ON public.api_keys TO authenticated;
 GRANT UPDATE (accepted_at, accepted_by) ON public.org_invitations TO service_role;
 GRANT UPDATE (answer, headers, status) ON public.api_requests TO authenticated;
+GRANT UPDATE (attempt, byte_count, ended_at, error_message, expires_at, lease_until, part_count, row_count, started_at, state, stop_requested_at, total_count) ON public.seller_exports TO service_role;
 GRANT UPDATE (attempt, cost_cents, cost_micros, epoch, error_code, error_message, finished_at, not_before, outcome, rung, status) ON public.collection_items TO service_role;
 GRANT UPDATE (attempt, epoch, error_code, error_message, finished_at, not_before, product_count, status, step) ON public.collection_run_categories TO service_role;
 GRANT UPDATE (attempts, ended_at, error_message, lease_until, next_at, state, status_code) ON public.collection_notifications TO service_role;
@@ -2405,14 +2914,27 @@ GRANT UPDATE (booked_at, charge_micros, duration_ms, error_code, error_message, 
 GRANT UPDATE (budget_cap_cents, cap_micros, checkpoint, failure_reason, name, pause_limit, pause_needs_micros, pause_note, pause_reason, pause_unserved, phase, resume_at, sampled_at, soft_warned_at, start_requested_at, status) ON public.collection_runs TO service_role;
 GRANT UPDATE (budget_cap_cents, filters, max_concurrent_runs, month_cap_micros, soft_warning_percent) ON public.collection_settings TO authenticated;
 GRANT UPDATE (call_id, evidence, listing_counts, seen_at, seller_ids) ON public.collection_sightings TO service_role;
+GRANT UPDATE (columns, descending, filter, name, revision, sort) ON public.seller_views TO authenticated;
+GRANT UPDATE (columns, descending, filter, name, revision, sort) ON public.seller_views TO service_role;
+GRANT UPDATE (columns, format, last_export_at, last_seq, name, safe) ON public.seller_export_profiles TO authenticated;
+GRANT UPDATE (columns, format, last_export_at, last_seq, name, safe) ON public.seller_export_profiles TO service_role;
+GRANT UPDATE (display_name) ON public.sellers TO authenticated;
 GRANT UPDATE (display_name, feedback_permille, feedback_score, item_count, last_seen_at, last_seen_run_id, normalized_name, platform_id, times_seen) ON public.sellers TO service_role;
+GRANT UPDATE (feedback_score, first_run_id, first_seen_at, last_seen_at, likeness_percent_sum, listing_count, matched_count, name, price_rule_count, ratio_high_permille, ratio_low_permille, removed_at, removed_by, run_count) ON public.seller_list TO service_role;
+GRANT UPDATE (first_seen_at, last_seen_at, likeness_percent, price_rule, ratio_high_permille, ratio_low_permille) ON public.seller_matches TO service_role;
+GRANT UPDATE (flag, flagged_at, flagged_by, note, noted_at, noted_by, revision) ON public.seller_marks TO authenticated;
+GRANT UPDATE (flag, flagged_at, flagged_by, note, noted_at, noted_by, revision) ON public.seller_marks TO service_role;
 GRANT UPDATE (last_used_at) ON public.api_keys TO service_role;
 GRANT UPDATE (name) ON public.collection_runs TO authenticated;
 GRANT UPDATE (name) ON public.orgs TO authenticated;
+GRANT UPDATE (removed_at, removed_by) ON public.seller_list TO authenticated;
 GRANT UPDATE (revoked_at, revoked_by) ON public.api_keys TO authenticated;
 GRANT UPDATE (revoked_at, revoked_by) ON public.org_invitations TO authenticated;
 GRANT UPDATE (role) ON public.org_members TO authenticated;
 GRANT UPDATE (secret, url) ON public.collection_hooks TO service_role;
+GRANT UPDATE (seller_count, undone_at, undone_by) ON public.seller_acts TO authenticated;
+GRANT UPDATE (seller_count, undone_at, undone_by) ON public.seller_acts TO service_role;
+GRANT UPDATE (stop_requested_at) ON public.seller_exports TO authenticated;
 GRANT EXECUTE ON FUNCTION auth.jwt() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION auth.jwt() TO anon;
 GRANT EXECUTE ON FUNCTION auth.jwt() TO authenticated;
@@ -2436,6 +2958,10 @@ GRANT EXECUTE ON FUNCTION public.gleaner_month_left(p_org uuid) TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_people(org uuid) TO authenticated;
 GRANT EXECUTE ON FUNCTION public.gleaner_people(org uuid) TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_room(p_account uuid, p_run uuid, p_wanted integer) TO service_role;
+GRANT EXECUTE ON FUNCTION public.gleaner_sellers_named(org uuid, pattern text, most bigint) TO authenticated;
+GRANT EXECUTE ON FUNCTION public.gleaner_sellers_named(org uuid, pattern text, most bigint) TO service_role;
+GRANT EXECUTE ON FUNCTION public.gleaner_sightings_of(seller uuid) TO authenticated;
+GRANT EXECUTE ON FUNCTION public.gleaner_sightings_of(seller uuid) TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_take_room(p_account uuid, p_calls integer, p_counted boolean) TO service_role;
 GRANT EXECUTE ON FUNCTION public.is_member(org uuid) TO authenticated;
 GRANT EXECUTE ON FUNCTION public.is_member(org uuid) TO service_role;
@@ -2537,6 +3063,25 @@ COMMENT ON COLUMN public.provider_governors.health IS 'healthy; stopped: nothing
 COMMENT ON COLUMN public.provider_governors.recent IS 'What became of the last 40 calls, oldest first: + usable, o refused or unreadable, x no answer, - told to wait.';
 COMMENT ON COLUMN public.provider_governors.day_read_at IS 'When the provider''s own count of the day was last asked for.';
 COMMENT ON TABLE public.provider_prices IS 'What one unit costs at most, in micro-dollars. A kind without a row is never called.';
+COMMENT ON TABLE public.seller_act_rows IS 'What each seller of an act was before it. Kept while the act can be undone.';
+COMMENT ON COLUMN public.seller_act_rows.revision IS 'Of its marks after the act: another one now means that somebody changed it since.';
+COMMENT ON TABLE public.seller_acts IS 'Acts of people on many sellers at once; the id is the token to undo it.';
+COMMENT ON COLUMN public.seller_export_parts.content IS 'A gzip member; one after the other they are the file, compressed.';
+COMMENT ON COLUMN public.seller_export_profiles.last_seq IS 'The highest seller_list.listed_seq the last whole export under this profile has seen: what comes after it is new.';
+COMMENT ON COLUMN public.seller_exports.attempt IS 'Raised by every worker that takes it: what one that was taken for dead still writes does not count.';
+COMMENT ON TABLE public.seller_list IS 'The master list as it is shown: one row a seller, with the figures it is filtered and sorted by.';
+COMMENT ON COLUMN public.seller_list.name IS 'sellers.normalized_name.';
+COMMENT ON COLUMN public.seller_list.matched_count IS 'Distinct best sellers (ASINs) this seller was matched with: its rows in seller_matches.';
+COMMENT ON COLUMN public.seller_list.match_weight IS 'The sum over its matches of 0.4 + 0.4 x title likeness + 0.2 when the price rule holds, in thousandths. The score is 100 x weight / (weight + 2000).';
+COMMENT ON COLUMN public.seller_list.removed_at IS 'A person took this seller off the list. It stays off, also when a run sees it again, until it is restored.';
+COMMENT ON TABLE public.seller_list_due IS 'Evidence the seller list does not count yet. Empty a second or so after the last booking.';
+COMMENT ON COLUMN public.seller_marks.revision IS 'Raised by every change a person makes to the seller; its ETag.';
+COMMENT ON TABLE public.seller_matches IS 'Each best seller a seller was matched with, over all runs. Kept from the evidence.';
+COMMENT ON COLUMN public.seller_matches.likeness_percent IS 'Of its listings for this product, the greatest likeness of a title (matching/title-likeness.ts).';
+COMMENT ON COLUMN public.seller_matches.price_rule IS 'A listing was priced at or above break-even: bought on Amazon, it would not have lost money.';
+COMMENT ON COLUMN public.seller_matches.ratio_low_permille IS 'Lowest price seen, in thousandths of the Amazon price of that time, rounded down; null when that was not known.';
+COMMENT ON TABLE public.seller_names IS 'Names a seller was shown under before a person gave it another.';
+COMMENT ON TABLE public.seller_views IS 'Saved views of the seller list: filter, order and columns under a name. Of the whole organisation.';
 COMMENT ON COLUMN public.sellers.platform_id IS 'The provider''s unchanging id of the seller, when known. Never lower-cased.';
 COMMENT ON COLUMN public.sellers.times_seen IS 'Number of distinct runs in which this seller was seen, exactly.';
 COMMENT ON COLUMN public.sellers.item_count IS 'Listings of this seller in the run that saw it last, one per product it was found for.';

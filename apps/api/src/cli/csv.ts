@@ -1,7 +1,6 @@
 /** Sellers as CSV (RFC 4180, CRLF) that Excel, Numbers and Sheets open as what it is. Pure. */
+import { type Cell, csvCell } from '../sellers/cells.ts'
 import type { SellerRow } from '../sellers/list-sellers.ts'
-
-type Cell = string | number | null
 
 const COLUMNS: readonly (readonly [head: string, cell: (row: SellerRow) => Cell])[] = [
   ['seller', (row) => row.name],
@@ -22,15 +21,4 @@ export function csvHead(): string {
 /** One line with its line end. */
 export function csvLine(row: SellerRow): string {
   return `${COLUMNS.map(([, cell]) => csvCell(cell(row))).join(',')}\r\n`
-}
-
-/**
- * One cell. Text that begins with = + - @ tab or CR would be run as a formula: it gets a ' in front, which spreadsheets
- * take for "this is text". Full-width forms of these signs count too, since some programs fold them.
- */
-export function csvCell(value: Cell): string {
-  if (value === null) return ''
-  if (typeof value === 'number') return String(value)
-  const safe = /^[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/.test(value) ? `'${value}` : value
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
 }

@@ -11,10 +11,19 @@ import { CommitUnknown, connectError, isConnectionError, isRetryable, parseUrl }
 import type { Tables } from './rows.gen.ts'
 import { parsers } from './values.ts'
 
+export type Statement = Readonly<{
+  name?: string
+  text: string
+  values?: readonly unknown[]
+  /** Rows as arrays, and how their values are read: for what is only passed on. */
+  rowMode?: 'array'
+  types?: pg.CustomTypesConfig
+}>
+
 /** Something a statement can be sent to. A statement with a `name` is prepared once per connection. */
 export type Queryable = Readonly<{
   query<R extends pg.QueryResultRow = pg.QueryResultRow>(
-    statement: string | Readonly<{ name: string; text: string; values?: readonly unknown[] }>,
+    statement: string | Statement,
     values?: readonly unknown[],
   ): Promise<pg.QueryResult<R>>
   /** For ordinary statements; the hot ones are plain SQL. */

@@ -914,6 +914,327 @@ export interface ProviderPricesTable {
   updated_at: Generated<Date>
 }
 
+/** A row of the table seller_act_rows. */
+export interface SellerActRowsRow {
+  act_id: string
+  seller_id: string
+  org_id: string
+  flag: string | null
+  flagged_by: string | null
+  flagged_at: Date | null
+  note: string | null
+  noted_by: string | null
+  noted_at: Date | null
+  removed_at: Date | null
+  removed_by: string | null
+  /** Of its marks after the act: another one now means that somebody changed it since. */
+  revision: number
+}
+
+export interface SellerActRowsTable {
+  act_id: string
+  seller_id: string
+  org_id: string
+  flag: string | null
+  flagged_by: string | null
+  flagged_at: Date | null
+  note: string | null
+  noted_by: string | null
+  noted_at: Date | null
+  removed_at: Date | null
+  removed_by: string | null
+  revision: number
+}
+
+/** A row of the table seller_acts. */
+export interface SellerActsRow {
+  id: string
+  org_id: string
+  actor_id: string
+  at: Date
+  kind: 'flag' | 'note' | 'remove' | 'restore'
+  seller_count: number
+  undone_at: Date | null
+  undone_by: string | null
+}
+
+export interface SellerActsTable {
+  id: Generated<string>
+  org_id: string
+  actor_id: string
+  at: Generated<Date>
+  kind: 'flag' | 'note' | 'remove' | 'restore'
+  seller_count: Generated<number>
+  undone_at: Date | null
+  undone_by: string | null
+}
+
+/** A row of the table seller_export_parts. */
+export interface SellerExportPartsRow {
+  export_id: string
+  number: number
+  org_id: string
+  /** A gzip member; one after the other they are the file, compressed. */
+  content: Buffer
+}
+
+export interface SellerExportPartsTable {
+  export_id: string
+  number: number
+  org_id: string
+  content: Buffer
+}
+
+/** A row of the table seller_export_profiles. */
+export interface SellerExportProfilesRow {
+  id: string
+  org_id: string
+  name: string
+  format: 'csv' | 'xlsx' | 'jsonl'
+  columns: string[]
+  safe: boolean
+  /** The highest seller_list.listed_seq the last whole export under this profile has seen: what comes after it is new. */
+  last_seq: number
+  last_export_at: Date | null
+  created_by: string
+  created_at: Date
+}
+
+export interface SellerExportProfilesTable {
+  id: Generated<string>
+  org_id: string
+  name: string
+  format: 'csv' | 'xlsx' | 'jsonl'
+  columns: string[]
+  safe: Generated<boolean>
+  last_seq: Generated<number>
+  last_export_at: Date | null
+  created_by: string
+  created_at: Generated<Date>
+}
+
+/** A row of the table seller_exports. */
+export interface SellerExportsRow {
+  id: string
+  org_id: string
+  created_by: string
+  created_at: Date
+  format: 'csv' | 'xlsx' | 'jsonl'
+  columns: string[]
+  filter: unknown
+  sort: string
+  descending: boolean
+  safe: boolean
+  only_new: boolean
+  profile_id: string | null
+  state: 'queued' | 'running' | 'ready' | 'failed' | 'stopped' | 'expired'
+  row_count: number
+  total_count: number | null
+  byte_count: number
+  part_count: number
+  /** Raised by every worker that takes it: what one that was taken for dead still writes does not count. */
+  attempt: number
+  lease_until: Date | null
+  started_at: Date | null
+  ended_at: Date | null
+  stop_requested_at: Date | null
+  expires_at: Date | null
+  error_message: string | null
+}
+
+export interface SellerExportsTable {
+  id: Generated<string>
+  org_id: string
+  created_by: string
+  created_at: Generated<Date>
+  format: 'csv' | 'xlsx' | 'jsonl'
+  columns: string[]
+  filter: Json<string | undefined>
+  sort: string
+  descending: boolean
+  safe: Generated<boolean>
+  only_new: Generated<boolean>
+  profile_id: string | null
+  state: Generated<'queued' | 'running' | 'ready' | 'failed' | 'stopped' | 'expired'>
+  row_count: Generated<number>
+  total_count: number | null
+  byte_count: Generated<number>
+  part_count: Generated<number>
+  attempt: Generated<number>
+  lease_until: Date | null
+  started_at: Date | null
+  ended_at: Date | null
+  stop_requested_at: Date | null
+  expires_at: Date | null
+  error_message: string | null
+}
+
+/** A row of the table seller_list. */
+export interface SellerListRow {
+  seller_id: string
+  org_id: string
+  listed_seq: number
+  /** sellers.normalized_name. */
+  name: string
+  first_run_id: string | null
+  run_count: number
+  /** Distinct best sellers (ASINs) this seller was matched with: its rows in seller_matches. */
+  matched_count: number
+  likeness_percent_sum: number
+  price_rule_count: number
+  /** The sum over its matches of 0.4 + 0.4 x title likeness + 0.2 when the price rule holds, in thousandths. The score is 100 x weight / (weight + 2000). */
+  match_weight: number
+  ratio_low_permille: number | null
+  ratio_high_permille: number | null
+  feedback_score: number | null
+  listing_count: number | null
+  first_seen_at: Date
+  last_seen_at: Date
+  /** A person took this seller off the list. It stays off, also when a run sees it again, until it is restored. */
+  removed_at: Date | null
+  removed_by: string | null
+}
+
+export interface SellerListTable {
+  seller_id: string
+  org_id: string
+  listed_seq: GeneratedAlways<number>
+  name: string
+  first_run_id: string | null
+  run_count: number
+  matched_count: Generated<number>
+  likeness_percent_sum: Generated<number>
+  price_rule_count: Generated<number>
+  match_weight: GeneratedAlways<number>
+  ratio_low_permille: number | null
+  ratio_high_permille: number | null
+  feedback_score: number | null
+  listing_count: number | null
+  first_seen_at: Date
+  last_seen_at: Date
+  removed_at: Date | null
+  removed_by: string | null
+}
+
+/** A row of the table seller_list_due. */
+export interface SellerListDueRow {
+  id: number
+  org_id: string
+  at: Date
+  item_ids: string[] | null
+  run_id: string | null
+}
+
+export interface SellerListDueTable {
+  id: GeneratedAlways<number>
+  org_id: string
+  at: Generated<Date>
+  item_ids: string[] | null
+  run_id: string | null
+}
+
+/** A row of the table seller_marks. */
+export interface SellerMarksRow {
+  seller_id: string
+  org_id: string
+  flag: 'promising' | 'contacted' | 'rejected' | 'wrong_match' | null
+  flagged_by: string | null
+  flagged_at: Date | null
+  note: string | null
+  noted_by: string | null
+  noted_at: Date | null
+  /** Raised by every change a person makes to the seller; its ETag. */
+  revision: number
+}
+
+export interface SellerMarksTable {
+  seller_id: string
+  org_id: string
+  flag: 'promising' | 'contacted' | 'rejected' | 'wrong_match' | null
+  flagged_by: string | null
+  flagged_at: Date | null
+  note: string | null
+  noted_by: string | null
+  noted_at: Date | null
+  revision: Generated<number>
+}
+
+/** A row of the table seller_matches. */
+export interface SellerMatchesRow {
+  seller_id: string
+  asin: string
+  org_id: string
+  /** Of its listings for this product, the greatest likeness of a title (matching/title-likeness.ts). */
+  likeness_percent: number
+  /** A listing was priced at or above break-even: bought on Amazon, it would not have lost money. */
+  price_rule: boolean
+  /** Lowest price seen, in thousandths of the Amazon price of that time, rounded down; null when that was not known. */
+  ratio_low_permille: number | null
+  ratio_high_permille: number | null
+  first_seen_at: Date
+  last_seen_at: Date
+}
+
+export interface SellerMatchesTable {
+  seller_id: string
+  asin: string
+  org_id: string
+  likeness_percent: number
+  price_rule: boolean
+  ratio_low_permille: number | null
+  ratio_high_permille: number | null
+  first_seen_at: Date
+  last_seen_at: Date
+}
+
+/** A row of the table seller_names. */
+export interface SellerNamesRow {
+  id: number
+  seller_id: string
+  org_id: string
+  name: string
+  until_at: Date
+  changed_by: string
+}
+
+export interface SellerNamesTable {
+  id: GeneratedAlways<number>
+  seller_id: string
+  org_id: string
+  name: string
+  until_at: Generated<Date>
+  changed_by: string
+}
+
+/** A row of the table seller_views. */
+export interface SellerViewsRow {
+  id: string
+  org_id: string
+  name: string
+  filter: unknown
+  sort: string
+  descending: boolean
+  columns: string[]
+  revision: number
+  created_by: string
+  created_at: Date
+  updated_at: Date | null
+}
+
+export interface SellerViewsTable {
+  id: Generated<string>
+  org_id: string
+  name: string
+  filter: Json<string | undefined>
+  sort: Generated<string>
+  descending: Generated<boolean>
+  columns: Generated<string[]>
+  revision: Generated<number>
+  created_by: string
+  created_at: Generated<Date>
+  updated_at: Date | null
+}
+
 /** A row of the table sellers. */
 export interface SellersRow {
   id: string
@@ -1209,6 +1530,17 @@ export interface Tables {
   provider_accounts: ProviderAccountsTable
   provider_governors: ProviderGovernorsTable
   provider_prices: ProviderPricesTable
+  seller_act_rows: SellerActRowsTable
+  seller_acts: SellerActsTable
+  seller_export_parts: SellerExportPartsTable
+  seller_export_profiles: SellerExportProfilesTable
+  seller_exports: SellerExportsTable
+  seller_list: SellerListTable
+  seller_list_due: SellerListDueTable
+  seller_marks: SellerMarksTable
+  seller_matches: SellerMatchesTable
+  seller_names: SellerNamesTable
+  seller_views: SellerViewsTable
   sellers: SellersTable
   sightings: SightingsTable
   'auth.users': AuthUsersTable

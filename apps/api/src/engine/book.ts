@@ -85,6 +85,7 @@ export async function bookSearches(
   for (const { key, id } of recorded.values()) ids.set(key, id)
   await recordEvidence(
     tx,
+    run.orgId,
     sightings.searches.map((search) => toEvidence(search, ids)),
   )
   await recordSellersInRun(

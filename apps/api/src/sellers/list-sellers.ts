@@ -42,15 +42,17 @@ const FIELDS = `x.id, x.display_name as name, x.times_seen as runs, x.feedback_s
   x.feedback_permille as "feedbackPermille", x.item_count as listings, x.first_seen_at as "firstSeenAt",
   x.last_seen_at as "lastSeenAt"`
 
-/** $1 organisation, $2 run or null, $3 only new, $4 name pattern or null. */
+/** $1 organisation, $2 run or null, $3 only new, $4 name pattern or null. Those a person removed are not on the list. */
 const CHOSEN = `x.org_id = $1 and ($4::text is null or x.display_name ilike $4 or x.normalized_name ilike $4)
   and ($2::uuid is null or exists (
     select from collection_items i where i.run_id = $2 and i.item_type = 'ebay_seller'
-      and i.external_id = x.normalized_name and (i.new_to_org or not $3)))`
+      and i.external_id = x.normalized_name and (i.new_to_org or not $3)))
+  and not exists (select from seller_list gone where gone.seller_id = x.id and gone.removed_at is not null)`
 
 /**
- * The statement that reads the sellers of `filter` in order, and its values. Ordered by matched products it counts them
- * for all sellers in one pass over the evidence; otherwise only for the rows of the page, by the index on it.
+ * The statement that reads the sellers of `filter` in order, and its values. Over all runs, matched products are those the
+ * list keeps; within a run they are counted: for all its sellers in one pass when they are ordered by that, otherwise only
+ * for the rows of the page.
  */
 export function sellerQuery(
   filter: SellerFilter,
@@ -61,14 +63,19 @@ export function sellerQuery(
   const values: unknown[] = [filter.orgId, filter.runId ?? null, filter.onlyNew ?? false, pattern]
   if (page) values.push(page.limit, page.offset)
   const window = page ? 'limit $5 offset $6' : ''
-  const some = pattern !== null || filter.runId !== undefined
-  const together = sort === 'matched' || !page
-  const text = together ? countedTogether(ORDERS[sort], window, some) : countedByPage(ORDERS[sort], window)
+  if (filter.runId === undefined) return { text: asKept(ORDERS[sort], window), values }
+  const text = sort === 'matched' || !page ? countedTogether(ORDERS[sort], window) : countedByPage(ORDERS[sort], window)
   return { text, values }
 }
 
-/** `some`: the filter leaves sellers out, whose evidence is then not counted. */
-function countedTogether(order: string, window: string, some: boolean): string {
+function asKept(order: string, window: string): string {
+  return `
+    select ${FIELDS}, coalesce(l.matched_count, 0) as matched
+    from sellers x left join seller_list l on l.seller_id = x.id
+    where ${CHOSEN} order by ${order} ${window}`
+}
+
+function countedTogether(order: string, window: string): string {
   return `
     with chosen as materialized (select * from sellers x where ${CHOSEN}), matched as (
       select pair.seller_id, count(*)::int as products from (
@@ -77,8 +84,7 @@ function countedTogether(order: string, window: string, some: boolean): string {
         join collection_items i on i.run_id = r.id and i.item_type = 'amazon_product'
         join collection_sightings s on s.item_id = i.id
         cross join lateral unnest(s.seller_ids) as seen(seller_id)
-        where r.org_id = $1 and ($2::uuid is null or r.id = $2)
-          ${some ? 'and seen.seller_id in (select id from chosen)' : ''}
+        where r.org_id = $1 and r.id = $2 and seen.seller_id in (select id from chosen)
       ) pair group by pair.seller_id
     )
     select ${FIELDS}, coalesce(m.products, 0) as matched
@@ -90,7 +96,7 @@ function countedByPage(order: string, window: string): string {
     with page as materialized (select * from sellers x where ${CHOSEN} order by ${order} ${window})
     select ${FIELDS}, (
       select count(distinct i.external_id)::int from collection_sightings s join collection_items i on i.id = s.item_id
-      where s.seller_ids @> array[x.id] and ($2::uuid is null or i.run_id = $2)) as matched
+      where s.seller_ids @> array[x.id] and i.run_id = $2) as matched
     from page x order by ${order}`
 }
 

@@ -98,19 +98,26 @@ export type SellerProof = readonly [
   listings: readonly (readonly [listingId: string, title: string, priceCents: number, position: number])[],
 ]
 
-/** Stores the evidence, one row per search; a second answer for the same rung of the same product replaces the first. */
-export async function recordEvidence(tx: Tx, evidence: readonly Evidence[]): Promise<void> {
+/**
+ * Stores the evidence, one row per search; a second answer for the same rung of the same product replaces the first. Notes
+ * that the seller list is to count it: one row for all of it, because this is the hot path.
+ */
+export async function recordEvidence(tx: Tx, orgId: string, evidence: readonly Evidence[]): Promise<void> {
   if (evidence.length === 0) return
   await tx.query({
     name: 'sellers.evidence',
     text: `
-      insert into collection_sightings (item_id, rung, call_id, seller_ids, listing_counts, evidence)
-      select item_id, rung, call_id, seller_ids, listing_counts, evidence
-      from json_to_recordset($1) as e(item_id uuid, rung smallint, call_id uuid, seller_ids uuid[],
-        listing_counts smallint[], evidence json)
-      on conflict (item_id, rung) do update
-        set call_id = excluded.call_id, seller_ids = excluded.seller_ids, listing_counts = excluded.listing_counts,
-          evidence = excluded.evidence, seen_at = now()`,
+      with kept as (
+        insert into collection_sightings (item_id, rung, call_id, seller_ids, listing_counts, evidence)
+        select item_id, rung, call_id, seller_ids, listing_counts, evidence
+        from json_to_recordset($1) as e(item_id uuid, rung smallint, call_id uuid, seller_ids uuid[],
+          listing_counts smallint[], evidence json)
+        on conflict (item_id, rung) do update
+          set call_id = excluded.call_id, seller_ids = excluded.seller_ids, listing_counts = excluded.listing_counts,
+            evidence = excluded.evidence, seen_at = now()
+        returning item_id
+      )
+      insert into seller_list_due (org_id, item_ids) select $2, array_agg(item_id) from kept`,
     values: [
       toJson(
         evidence.map((one) => ({
@@ -122,6 +129,7 @@ export async function recordEvidence(tx: Tx, evidence: readonly Evidence[]): Pro
           evidence: one.proofs,
         })),
       ),
+      orgId,
     ],
   })
 }

@@ -8,6 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { newId } from '../base/ids.ts'
 import { momentNow } from '../base/moment.ts'
 import { connect, type Db } from '../db/client.ts'
+import { keepListLoop } from '../engine/keep-list.ts'
+import { makeExportsLoop } from '../engine/make-exports.ts'
 import { makeHeart } from '../engine/may-send.ts'
 import { notifyLoop } from '../engine/notify.ts'
 import { readDays } from '../engine/read-days.ts'
@@ -15,6 +17,7 @@ import { reconcileAtRest } from '../engine/reconcile.ts'
 import { DEAD_AFTER_MS } from '../ledger/rescue.ts'
 import { credentialNames } from '../queue/credentials.ts'
 import { forgetOld } from '../queue/lanes.ts'
+import { forgetActs } from '../sellers/acts.ts'
 import { keepHouse } from './keep-house.ts'
 import { allLeft, fillLanes, giveWay, type Lanes, makeLanes, searchAccounts } from './lanes.ts'
 
@@ -129,12 +132,15 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     every(state, HOUSEKEEPING_MS, () => giveWay(state.lanes)),
     every(state, LOOK_MS, () => fillLanes(state.lanes, turnsEnd)),
     notifyLoop({ db, log }, state.stopping.signal),
+    keepListLoop({ db, log }, state.stopping.signal),
+    makeExportsLoop({ db, log }, state.stopping.signal),
     every(state, RECONCILE_MS, async () => {
       for (const one of await reconcileAtRest(db, env))
         log('suspect calls settled by the report of their provider', one)
     }),
     every(state, READ_DAYS_MS, () => readDays(state.lanes, searchAccounts(state.lanes))),
     every(state, FORGET_EVERY_MS, () => forgetOld(db, FORGET_AFTER_DAYS)),
+    every(state, FORGET_EVERY_MS, () => forgetActs(db)),
   ]
   let stopped: Promise<Stopped> | undefined
   return {

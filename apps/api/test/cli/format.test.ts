@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Micros } from '../../src/base/money.ts'
 import { budgetBar, SWATCH } from '../../src/cli/budget-bar.ts'
-import { csvCell } from '../../src/cli/csv.ts'
 import {
   clock,
   comingMoment,
@@ -20,6 +19,7 @@ import {
 import { makePace } from '../../src/cli/pace.ts'
 import { cutTo, makePaint, widthOf, wrap } from '../../src/cli/paint.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
+import { csvCell } from '../../src/sellers/cells.ts'
 
 const micros = (value: number) => value as Micros
 

@@ -28,6 +28,10 @@ export const SPARE = randomUUID()
 /** A person who asks for nothing, a viewer everywhere: what is theirs alone, nobody sees. */
 export const SILENT = randomUUID()
 
+/** The id of the seller nobody has touched, and of the act, of an organisation: known without a look. */
+const BERTA = (org: string): string => `md5('berta ${org}')::uuid`
+const ACT = (org: string): string => `md5('act ${org}')::uuid`
+
 const OF_RUN = 't.run_id in (select id from collection_runs where org_id = $1)'
 const OF_ORG = 't.org_id = $1'
 
@@ -117,7 +121,69 @@ export const DECISIONS: Readonly<Record<string, Decision>> = {
   'public.provider_accounts': { rows: null, select: 'viewer' },
   'public.provider_governors': { rows: null, select: 'viewer' },
   'public.provider_prices': { rows: null, select: 'viewer' },
-  'public.sellers': { rows: OF_ORG, select: 'viewer' },
+  'public.seller_act_rows': {
+    rows: OF_ORG,
+    select: 'viewer',
+    insert: 'analyst',
+    insertSql: (org) =>
+      `insert into seller_act_rows (act_id, seller_id, org_id, revision) values (${ACT(org)}, ${BERTA(org)}, '${org}', 1)`,
+  },
+  'public.seller_acts': {
+    rows: OF_ORG,
+    select: 'viewer',
+    update: 'analyst',
+    insert: 'analyst',
+    insertSql: (org, person) =>
+      `insert into seller_acts (org_id, actor_id, kind) values ('${org}', '${person}', 'remove')`,
+  },
+  'public.seller_export_parts': { rows: OF_ORG, select: 'viewer' },
+  'public.seller_export_profiles': {
+    rows: OF_ORG,
+    select: 'viewer',
+    update: 'analyst',
+    delete: 'analyst',
+    insert: 'analyst',
+    insertSql: (org, person) =>
+      `insert into seller_export_profiles (org_id, name, format, columns, created_by)
+       values ('${org}', 'Another', 'csv', '{id}', '${person}')`,
+  },
+  'public.seller_exports': {
+    rows: OF_ORG,
+    select: 'viewer',
+    update: 'analyst',
+    delete: 'analyst',
+    insert: 'analyst',
+    insertSql: (org, person) =>
+      `insert into seller_exports (org_id, created_by, format, columns, sort, descending)
+       values ('${org}', '${person}', 'csv', '{id}', 'name', true)`,
+  },
+  'public.seller_list': { rows: OF_ORG, select: 'viewer', update: 'analyst' },
+  'public.seller_list_due': { rows: OF_ORG, select: 'viewer' },
+  'public.seller_marks': {
+    rows: OF_ORG,
+    select: 'viewer',
+    update: 'analyst',
+    insert: 'analyst',
+    insertSql: (org) => `insert into seller_marks (seller_id, org_id) values (${BERTA(org)}, '${org}')`,
+  },
+  'public.seller_matches': { rows: OF_ORG, select: 'viewer' },
+  'public.seller_names': {
+    rows: OF_ORG,
+    select: 'viewer',
+    insert: 'analyst',
+    insertSql: (org, person) =>
+      `insert into seller_names (seller_id, org_id, name, changed_by) values (${BERTA(org)}, '${org}', 'Berta', '${person}')`,
+  },
+  'public.seller_views': {
+    rows: OF_ORG,
+    select: 'viewer',
+    update: 'analyst',
+    delete: 'analyst',
+    insert: 'analyst',
+    insertSql: (org, person) =>
+      `insert into seller_views (org_id, name, created_by) values ('${org}', 'Another', '${person}')`,
+  },
+  'public.sellers': { rows: OF_ORG, select: 'viewer', update: 'analyst' },
   'public.sightings': { rows: OF_RUN, select: 'viewer' },
 }
 
@@ -163,6 +229,7 @@ export async function seedOrg(
     `insert into collection_sightings (item_id, rung, call_id, seller_ids, listing_counts, evidence)
      values ('${item}', 1, '${call}', '{${seller}}', '{1}', '[[10, 990, [["l1", "A thing", 100, 1]]]]')`,
   )
+  await seedList(db, org, person, seller, item)
   await db.query(`insert into collection_lanes (run_id, worker_id) values ('${run}', '${worker}')`)
   await db.query(
     `insert into collection_events (run_id, seq, type) values ('${run}', 1, 'run.soft_warning')`, // told to the hook
@@ -186,6 +253,31 @@ export async function seedOrg(
   )
   await db.query(`update collection_runs set status = 'cancelled' where id = '${run}'`)
   await seedPeople(db, org, person)
+}
+
+/** What the list shows of a seller, what people did with it, and exports; and a second seller nobody has touched. */
+async function seedList(db: Queryable, org: string, person: string, seller: string, item: string): Promise<void> {
+  const file = newId()
+  for (const sql of [
+    `insert into sellers (id, org_id, display_name, normalized_name, platform)
+     values (${BERTA(org)}, '${org}', 'Berta', 'berta', 'ebay')`,
+    `insert into seller_list (seller_id, org_id, name, run_count, first_seen_at, last_seen_at)
+     values ('${seller}', '${org}', 'anna', 1, now(), now())`,
+    `insert into seller_list_due (org_id, item_ids) values ('${org}', '{${item}}')`,
+    `insert into seller_matches (seller_id, asin, org_id, likeness_percent, price_rule, first_seen_at, last_seen_at)
+     values ('${seller}', 'A1', '${org}', 50, true, now(), now())`,
+    `insert into seller_marks (seller_id, org_id) values ('${seller}', '${org}')`,
+    `insert into seller_names (seller_id, org_id, name, changed_by) values ('${seller}', '${org}', 'Ann', '${person}')`,
+    `insert into seller_acts (id, org_id, actor_id, kind) values (${ACT(org)}, '${org}', '${person}', 'flag')`,
+    `insert into seller_act_rows (act_id, seller_id, org_id, revision) values (${ACT(org)}, '${seller}', '${org}', 1)`,
+    `insert into seller_views (org_id, name, created_by) values ('${org}', 'A view', '${person}')`,
+    `insert into seller_export_profiles (org_id, name, format, columns, created_by)
+     values ('${org}', 'A profile', 'csv', '{id}', '${person}')`,
+    `insert into seller_exports (id, org_id, created_by, format, columns, sort, descending)
+     values ('${file}', '${org}', '${person}', 'csv', '{id}', 'name', true)`,
+    `insert into seller_export_parts (export_id, number, org_id, content) values ('${file}', 0, '${org}', 'x')`,
+  ])
+    await db.query(sql)
 }
 
 /** What hangs on people. */

@@ -9,6 +9,8 @@ import { type Marketplace, makeMarketplace, workAlone } from './sandbox-run.ts'
 
 /** Every table a run has part in: what a test breaks is put back, whichever table it was. */
 let tables = ''
+/** Those of each that are written, and not worked out by the database. */
+const columnsOf = new Map<string, string>()
 
 let fresh: FreshDb
 let db: Db
@@ -22,11 +24,19 @@ beforeAll(async () => {
   run = await workAlone(db, await market.startOn({ categories: 1, cap: 2_000_000 }))
   const { rows } = await db.query<{ names: string }>(
     `select string_agg(tablename, ', ') as names from pg_tables
-     where schemaname = 'public' and (tablename like 'collection\\_%' or tablename = 'sellers')`,
+     where schemaname = 'public' and (tablename like 'collection\\_%' or tablename like 'seller%')`,
   )
   tables = rows[0]?.names ?? ''
   await db.query('create schema kept')
-  for (const table of tables.split(', ')) await db.query(`create table kept.${table} as table public.${table}`)
+  for (const table of tables.split(', ')) {
+    const columns = await db.query<{ names: string }>(
+      `select string_agg(quote_ident(attname), ', ' order by attnum) as names from pg_attribute
+       where attrelid = $1::regclass and attnum > 0 and not attisdropped and attgenerated = ''`,
+      [`public.${table}`],
+    )
+    columnsOf.set(table, columns.rows[0]?.names ?? '')
+    await db.query(`create table kept.${table} as select ${columnsOf.get(table)} from public.${table}`)
+  }
 })
 afterAll(async () => {
   await market?.sandbox.stop()
@@ -46,7 +56,12 @@ async function breakWith(...statements: readonly string[]): Promise<void> {
 /** Puts back what a test broke. */
 afterEach(restoreAll)
 async function restoreAll(): Promise<void> {
-  const restore = tables.split(', ').map((table) => `insert into public.${table} select * from kept.${table}`)
+  const restore = tables
+    .split(', ')
+    .map(
+      (table) =>
+        `insert into public.${table} (${columnsOf.get(table)}) overriding system value select * from kept.${table}`,
+    )
   await breakWith(`truncate ${tables}`, ...restore)
 }
 

@@ -3,6 +3,7 @@ import { open, rename, rm } from 'node:fs/promises'
 import { dirname, extname } from 'node:path'
 import { type Command, Option } from 'commander'
 import { AppError } from '../../base/errors.ts'
+import { catchUp } from '../../engine/keep-list.ts'
 import { exportSellers } from '../../sellers/export-sellers.ts'
 import type { SellerRow } from '../../sellers/list-sellers.ts'
 import { addCommand } from '../add-command.ts'
@@ -38,6 +39,7 @@ Examples:
     return withSession(context, async (session) => {
       const started = performance.now()
       const filter = await readFilter(session, options)
+      await catchUp(session.db)
       const write = (put: Put) => writeRows(put, format, (take) => exportSellers(session.db, filter, take))
       if (!options.out) return void (await write(toStdout))
       const total = await toFile(options.out, write)

@@ -1,6 +1,7 @@
 /** gleaner sellers …: the master list, the evidence for one seller, and the list as a file. */
 import type { Command } from 'commander'
 import { AppError } from '../../base/errors.ts'
+import { catchUp } from '../../engine/keep-list.ts'
 import { checkTypedSellerName, normaliseSellerName } from '../../matching/normalise.ts'
 import { listRuns } from '../../runs/find-run.ts'
 import { countSellers, listSellers, type SellerRow } from '../../sellers/list-sellers.ts'
@@ -43,6 +44,7 @@ function addList(group: Command): void {
     }
     return withSession(context, async (session) => {
       const filter = await readFilter(session, options)
+      await catchUp(session.db)
       const [rows, total] = [await listSellers(session.db, filter, page), await countSellers(session.db, filter)]
       if (context.json) return context.sayJson({ total, ...page, sellers: rows })
       if (rows.length === 0) return sayNone(context, session, options, total)
@@ -97,6 +99,7 @@ function addShow(group: Command): void {
     const limit = readWhole((given as { limit: string }).limit, '--limit', 1, 100_000)
     return withSession(context, async (session) => {
       const key = normaliseSellerName(String(name))
+      await catchUp(session.db)
       const id = await findSeller(session.db, session.actor.orgId, key)
       if (!id) throw unknownSeller(String(name))
       const filter = { orgId: session.actor.orgId, text: key, sort: 'name' } as const

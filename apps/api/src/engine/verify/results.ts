@@ -1,5 +1,6 @@
 /** I5 and I7: results, sellers and their evidence; and what was asked again. */
 import type { Queryable } from '../../db/client.ts'
+import { LIST_RULES } from './list.ts'
 import { checkRules, type Finding, type Rule, type Scope } from './types.ts'
 
 const EVIDENCE_FITS_OUTCOME: Rule = `
@@ -119,6 +120,7 @@ export function checkResults(tx: Queryable, scope: Scope): Promise<Finding> {
     SELLER_IN_RUN,
     SELLER_EXISTS,
     PARENT,
+    ...LIST_RULES,
   ]
   return checkRules(tx, 'I5', scope, counting, rules)
 }
