@@ -18,6 +18,8 @@ const PRODUCTS = 5
 const PER_SECOND = 100
 /** A call leaves within this after its claim was asked for (engine/may-send.ts), ms. */
 const LEAVES_WITHIN_MS = 25_000
+/** So long eBay may take for a token (providers/ebay-token.ts), ms. */
+const TOKEN_MS = 15_000
 const CLAIMED: Fate = { point: 'claim.committed', nth: 1, signal: 'SIGSTOP' }
 
 let scene: Scene
@@ -59,6 +61,20 @@ async function frozenWithCalls(fate: Fate, deadAfterMs: number): Promise<{ run: 
   expect(held.length).toBeGreaterThan(0)
   expect(held.every(({ state }) => state === 'held')).toBe(true)
   return { run, held }
+}
+
+/** A run whose worker is frozen while it asks for its token, with so many calls held; the sandbox keeps the token back. */
+async function frozenWithoutToken(products: number, held: number): Promise<RunSnapshot> {
+  const { sandbox } = scene.market
+  await setRate(null)
+  await sandbox.post('/sandbox/faults', [{ provider: 'ebay', operation: 'token', kind: 'hang', times: 1 }])
+  const run = await scene.market.startOn({ products, cap: CAP })
+  zombie = await startWorkerProcess(scene.fresh.url)
+  while (((await sandbox.get('/sandbox/stats')) as { held: number }).held === 0) await sleep(20)
+  await until(scene.fresh.db, 'select from collection_runs where id = $1 and held_calls = $2', [run.id, held])
+  zombie.freeze()
+  await frozen(zombie.pid)
+  return run
 }
 
 /** Others take the calls for lost, their leases are over, and a person says that they were not charged. */
@@ -112,21 +128,25 @@ describe('calls a frozen worker had claimed and not sent', { timeout: 120_000 },
   })
 
   it('are not sent when it was frozen asking for its token, which comes when it is back', async () => {
-    await setRate(null)
-    await scene.market.sandbox.post('/sandbox/faults', [
-      { provider: 'ebay', operation: 'token', kind: 'hang', times: 1 },
-    ])
-    const run = await scene.market.startOn({ products: PRODUCTS, cap: CAP })
-    zombie = await startWorkerProcess(scene.fresh.url)
-    while (((await scene.market.sandbox.get('/sandbox/stats')) as { held: number }).held === 0) await sleep(20)
-    await until(scene.fresh.db, 'select from collection_runs where id = $1 and held_calls = $2', [run.id, PRODUCTS])
-    zombie.freeze()
-    await frozen(zombie.pid)
+    const run = await frozenWithoutToken(PRODUCTS, PRODUCTS)
     const held = await callsOf(run)
     await sleep(DEAD_AFTER_MS)
     await callNotCharged(run, held)
     await scene.market.sandbox.post('/sandbox/faults/release')
     await expectNothingSent(run, held)
+  })
+
+  it('are no misses of the provider when it was frozen longer than a token may take, which came meanwhile', async () => {
+    await scene.fresh.db.query(`update provider_governors set recent = '', window_calls = 10`)
+    const run = await frozenWithoutToken(12, 10)
+    await scene.market.sandbox.post('/sandbox/faults/release')
+    await sleep(TOKEN_MS)
+    zombie?.thaw()
+    expect(await scene.end(run)).toMatchObject({ status: 'completed', pauseReason: null, suspectCalls: 0 })
+    const { rows } = await scene.fresh.db.query(`select recent from provider_governors where recent like '%x%'`)
+    expect(rows).toEqual([])
+    await zombie?.stop()
+    await scene.check()
   })
 
   it('are given back when nobody has settled them: it knows that they were not sent', async () => {
