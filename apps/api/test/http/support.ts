@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { newId } from '../../src/base/ids.ts'
+import type { Db } from '../../src/db/client.ts'
 import type { Role } from '../../src/db/session.ts'
 import { makeApp } from '../../src/http/app.ts'
 import type { Authenticate, Principal } from '../../src/http/principal.ts'
@@ -29,6 +30,8 @@ export type Door = Readonly<{
   /** Another organisation, with its owner. */
   theirs: string
   stranger: string
+  /** Owner of both organisations. */
+  both: string
   people: Readonly<Record<Role, string>>
   /** Log lines written so far. */
   log: readonly string[]
@@ -58,26 +61,35 @@ export const keyOf = (userId: string, orgId: string, maxRole: Role): Principal =
   name: 'A script',
 })
 
-export type DoorOptions = Readonly<{ routes?: readonly Route[]; publicOrigin?: string; env?: NodeJS.ProcessEnv }>
+export type DoorOptions = Readonly<{
+  routes?: readonly Route[]
+  publicOrigin?: string
+  env?: NodeJS.ProcessEnv
+  /** Changes every statement of the door's own connections before it is sent. */
+  rewrite?: (sql: string) => string
+}>
 
 /** The door, in a new database. */
 export async function makeDoor(options: DoorOptions = {}): Promise<Door> {
   const arena = await makeArena()
   const { db, actor } = arena
   const people: Record<Role, string> = { viewer: newId(), analyst: newId(), admin: newId(), owner: newId() }
-  const [theirs, stranger] = [newId(), newId()]
-  const everybody = [...Object.values(people), stranger]
+  const [theirs, stranger, both] = [newId(), newId(), newId()]
+  const everybody = [...Object.values(people), stranger, both]
   await arena.fresh.db.query('insert into auth.users (id) select unnest($1::uuid[])', [everybody])
   const join = (org: string, user: string, role: Role) =>
     db.query('insert into org_members (org_id, user_id, role) values ($1, $2, $3)', [org, user, role])
   for (const role of ROLES) await join(actor.orgId, people[role], role)
   await db.query(`insert into orgs (id, name) values ($1, 'Theirs')`, [theirs])
   await join(theirs, stranger, 'owner')
+  await join(theirs, both, 'owner')
+  await join(actor.orgId, both, 'owner')
   const log: string[] = []
-  const { env = {}, publicOrigin, routes = allRoutes } = options
+  const { env = {}, publicOrigin, routes = allRoutes, rewrite } = options
+  const own = rewrite ? rewriting(await arena.fresh.connect({ role: 'service_role' }), rewrite) : db
   const app = await makeApp({
     deps: {
-      db,
+      db: own,
       env,
       version: '0.0.0-test',
       log: pino({ level: 'info' }, { write: (text: string) => void log.push(text) }),
@@ -91,7 +103,24 @@ export async function makeDoor(options: DoorOptions = {}): Promise<Door> {
     await arena.close()
   }
   const { orgId: org } = actor
-  return { app, arena, routes, org, theirs, stranger, people, log, ask: asker(app), close }
+  return { app, arena, routes, org, theirs, stranger, both, people, log, ask: asker(app), close }
+}
+
+/** `db` whose statements go through `rewrite`. */
+function rewriting(db: Db, rewrite: (sql: string) => string): Db {
+  const changed = new WeakSet<object>()
+  db.pool.on('acquire', (client) => {
+    if (changed.has(client)) return
+    changed.add(client)
+    const send = client.query.bind(client) as (...all: unknown[]) => unknown
+    const change = (first: unknown): unknown =>
+      typeof first === 'string'
+        ? rewrite(first)
+        : // A prepared statement keeps its text: under another name it is another one.
+          { ...(first as object), text: rewrite((first as { text: string }).text) }
+    Object.assign(client, { query: (first: unknown, ...rest: unknown[]) => send(change(first), ...rest) })
+  })
+  return db
 }
 
 function asker(app: FastifyInstance): Door['ask'] {

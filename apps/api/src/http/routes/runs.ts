@@ -184,7 +184,8 @@ export const runRoutes: readonly Route[] = [
     description:
       'The forecast of a run that goes on, or what a retry of an ended one would cost. Both look at every product: ask every few seconds, not with every event.',
     access: 'viewer',
-    transaction: 'read',
+    // The settings a retry would begin with are stored when nobody has asked for them before.
+    transaction: 'write',
     params: runParams,
     answers: { 200: { description: 'The outlook.', schema: runOutlook } },
   })(async ({ tx, params: { runId }, orgId, member }) => {
