@@ -12,6 +12,7 @@ import { validatorCompiler } from 'fastify-type-provider-zod'
 import { AppError } from '../base/errors.ts'
 import { newId } from '../base/ids.ts'
 import { docsPages } from './docs.ts'
+import { type Live, makeLive } from './live/live.ts'
 import { makeMetrics } from './metrics.ts'
 import { mountRoutes } from './mount.ts'
 import type { Authenticate } from './principal.ts'
@@ -21,12 +22,14 @@ import type { HttpDeps, Route } from './route.ts'
 import { allRoutes } from './routes.ts'
 
 export type AppOptions = Readonly<{
-  deps: HttpDeps
+  deps: Omit<HttpDeps, 'live'>
   /** Left out: every route that is not public answers 401. */
   authenticate?: Authenticate
   /** Registered before the routes: what answers in a form of its own (sign-in of a library, event streams). */
   plugins?: readonly ((app: FastifyInstance) => Promise<void> | void)[]
   routes?: readonly Route[]
+  /** Made over the database of `deps` when left out. Closed with the app. */
+  live?: Live
 }>
 
 const BODY_MOST = 1024 * 1024
@@ -35,7 +38,9 @@ const ARRIVE_MS = 30_000
 
 /** The app with all routes, ready to listen or to be injected requests. Close it when done. */
 export async function makeApp(options: AppOptions): Promise<FastifyInstance> {
-  const { deps, routes = allRoutes } = options
+  const { routes = allRoutes } = options
+  const live = options.live ?? makeLive(options.deps.db, (message, err) => options.deps.log.warn({ err }, message))
+  const deps: HttpDeps = { ...options.deps, live }
   const app = Fastify({
     loggerInstance: deps.log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -75,6 +80,8 @@ function addRules(app: FastifyInstance, deps: HttpDeps): void {
   let closing = false
   app.addHook('preClose', async () => {
     closing = true
+    // Or closing would wait for streams that do not end.
+    await deps.live.close()
   })
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)

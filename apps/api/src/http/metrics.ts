@@ -23,7 +23,17 @@ export function makeMetrics(app: FastifyInstance, deps: HttpDeps): void {
     buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10],
     registers: [registry],
   })
+  new Gauge({
+    name: 'gleaner_streams',
+    help: 'Event streams that are open.',
+    registers: [registry],
+    collect() {
+      this.set(deps.live.count())
+    },
+  })
   app.addHook('onResponse', async (request, reply) => {
+    // How long somebody watches is not how long the server takes.
+    if (reply.getHeader('content-type')?.toString().startsWith('text/event-stream')) return
     const { operationId = 'none' } = request.routeOptions.config as { operationId?: string }
     seconds.observe({ operation: operationId, status: reply.statusCode }, reply.elapsedTime / 1000)
   })

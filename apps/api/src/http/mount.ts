@@ -5,7 +5,7 @@ import { AppError } from '../base/errors.ts'
 import { actingFor, type Gate, joined, roleTooLow } from '../db/acting.ts'
 import { type Tx, withTx, withTxRetry } from '../db/client.ts'
 import { asMember, type Member, type Role } from '../db/session.ts'
-import { type Authenticate, memberOf, type Principal, signInFirst } from './principal.ts'
+import { type Authenticate, memberOf, type Principal, principalOf, signInFirst } from './principal.ts'
 import { type Kept, keep, remember, repeatable } from './repeats.ts'
 import { type HttpDeps, isOfOrg, isWrite, type Route } from './route.ts'
 
@@ -42,7 +42,7 @@ function mount(app: FastifyInstance, route: Route, deps: HttpDeps, authenticate:
       if (!principal) throw signInFirst()
       principals.set(request, principal)
     },
-    handler: (request, reply) => answer(route, deps, request, reply),
+    handler: (request, reply) => answer(route, deps, authenticate, request, reply),
   })
 }
 
@@ -63,6 +63,7 @@ function paramsOf(route: Route): z.ZodType | undefined {
 async function answer(
   route: Route,
   deps: HttpDeps,
+  authenticate: Authenticate,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
@@ -87,7 +88,12 @@ async function answer(
     const asOne = <V>(work: (tx: Tx) => Promise<V>): Promise<V> =>
       withTx(deps.db, (tx) => begun(tx, route, member, orgId, () => work(tx)), READ)
     const role = await withTx(deps.db, (tx) => begun(tx, route, member, orgId, async (known) => known), READ)
-    return send(route, reply, encode(route, await route.handle({ ...told, role, asMember: asOne } as never)))
+    const checkIdentity = async (): Promise<void> => {
+      const now = await authenticate(request)
+      if (!now || principalOf(now) !== principalOf(principal)) throw signInFirst()
+    }
+    const more = { role, asMember: asOne, checkIdentity }
+    return send(route, reply, encode(route, await route.handle({ ...told, ...more } as never)))
   }
   const run = (tx: Tx) =>
     begun(tx, route, member, orgId, (role) => inTx(route, deps, request, tx, { ...told, role }, { principal, orgId }))

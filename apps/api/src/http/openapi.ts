@@ -151,6 +151,16 @@ function parameters(route: Route, toSchema: (schema: z.ZodType) => Json): Json[]
       schema: { type: 'string', minLength: 1, maxLength: 200, pattern: '^[\\x21-\\x7e]+$' },
     })
   }
+  if (Object.values(route.answers).some(({ frame }) => frame)) {
+    all.push({
+      name: 'Last-Event-ID',
+      in: 'header',
+      required: false,
+      description:
+        'The id of the last event that came, to go on after it. Browsers send it by themselves; it counts more than `after`.',
+      schema: { type: 'string', maxLength: 16 },
+    })
+  }
   if (route.versioned) {
     all.push({
       name: 'If-Match',
@@ -195,7 +205,7 @@ function okAnswer(answer: AnswerDef, toSchema: (schema: z.ZodType) => Json): Jso
   ])
   const example = answer.example === undefined ? {} : { example: answer.example }
   const content = answer.stream
-    ? { content: { [answer.stream.split(';')[0] ?? '']: { schema: { type: 'string' }, ...example } } }
+    ? { content: { [answer.stream.split(';')[0] ?? '']: { schema: frameOf(answer, toSchema), ...example } } }
     : answer.schema
       ? { content: { 'application/json': { schema: toSchema(answer.schema), ...example } } }
       : {}
@@ -204,6 +214,11 @@ function okAnswer(answer: AnswerDef, toSchema: (schema: z.ZodType) => Json): Jso
     ...(headers.length > 0 ? { headers: Object.fromEntries(headers) } : {}),
     ...content,
   }
+}
+
+/** Of an event stream its frames, one by one, as those who write clients expect it; of another stream nothing is said. */
+function frameOf({ frame }: AnswerDef, toSchema: (schema: z.ZodType) => Json): Json {
+  return frame ? toSchema(frame) : { type: 'string' }
 }
 
 /** The statuses with which a route may refuse. */

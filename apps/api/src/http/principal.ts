@@ -33,6 +33,11 @@ export function memberOf(principal: Principal, orgId?: string): Member {
   return { userId, orgId: org, key: { id: keyId, maxRole } }
 }
 
+/** One name for each person and each key. */
+export function principalOf({ kind, keyId, userId }: Principal): string {
+  return `${kind}:${kind === 'key' ? keyId : userId}`
+}
+
 /** The refusal of a request nobody signed. */
 export function signInFirst(): AppError {
   return new AppError('auth.required', 'Nobody is signed in.', { hint: 'Sign in, or send a valid API key.' })

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto'
 import { AppError } from '../base/errors.ts'
 import type { Tx } from '../db/client.ts'
-import type { Principal } from './principal.ts'
+import { type Principal, principalOf } from './principal.ts'
 
 /** An answer as it went out. */
 export type Kept = Readonly<{ status: number; headers: Readonly<Record<string, string>>; answer: string | null }>
@@ -34,8 +34,6 @@ export function repeatable(
   const text = JSON.stringify([request.method, request.url, request.body ?? null])
   return { principal, key, hash: createHash('sha256').update(text).digest() }
 }
-
-const principalOf = ({ kind, keyId, userId }: Principal): string => `${kind}:${kind === 'key' ? keyId : userId}`
 
 /**
  * Takes the key for this request, or returns what the request was answered before. One that is being carried out elsewhere

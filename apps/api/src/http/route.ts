@@ -10,6 +10,7 @@ import type { ErrorCode } from '../base/errors.ts'
 import type { Gate } from '../db/acting.ts'
 import type { Db, Tx } from '../db/client.ts'
 import type { Member, Role } from '../db/session.ts'
+import type { Live } from './live/live.ts'
 import type { Principal } from './principal.ts'
 
 export type Tag =
@@ -33,6 +34,8 @@ export type AnswerDef = Readonly<{
   schema?: z.ZodType
   /** Content type of a streamed answer. */
   stream?: string
+  /** Of an event stream: what one frame is, its datum read as JSON. For the document; frames are made by http/live. */
+  frame?: z.ZodType
   example?: unknown
   /** Headers beside the usual ones, with what they say. */
   headers?: Readonly<Record<string, string>>
@@ -56,6 +59,8 @@ export type HttpDeps = Readonly<{
   env: NodeJS.ProcessEnv
   log: Logger
   version: string
+  /** Who watches, through this process. */
+  live: Live
   /** Where browsers see this installation, e.g. `https://gleaner.example.org`; found from `host` when left out. */
   publicOrigin?: string
 }>
@@ -82,7 +87,11 @@ export type Context<P, Q, B, R extends Access, T extends TxMode> = Readonly<{
     : object) &
   (T extends 'none'
     ? /** Runs `work` as the member, in a transaction of its own that only reads, seeing one moment. */
-      Readonly<{ asMember: <V>(work: (tx: Tx) => Promise<V>) => Promise<V> }>
+      Readonly<{
+        asMember: <V>(work: (tx: Tx) => Promise<V>) => Promise<V>
+        /** Throws AppError `auth.required` when the credentials of the request are those of `principal` no more. */
+        checkIdentity: () => Promise<void>
+      }>
     : Readonly<{
         /** The transaction of this request, as the member. The handler may run again after a deadlock: it has no other effect. */
         tx: Tx

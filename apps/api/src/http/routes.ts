@@ -3,6 +3,7 @@ import type { Route } from './route.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { categoryRoutes } from './routes/categories.ts'
 import { estimateRoutes } from './routes/estimates.ts'
+import { liveRoutes } from './routes/live.ts'
 import { operationRoutes } from './routes/operation.ts'
 import { orgRoutes } from './routes/orgs.ts'
 import { providerRoutes } from './routes/providers.ts'
@@ -21,5 +22,6 @@ export const allRoutes: readonly Route[] = [
   ...runRoutes,
   ...runActRoutes,
   ...runPartRoutes,
+  ...liveRoutes,
   ...auditRoutes,
 ]

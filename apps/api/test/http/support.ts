@@ -1,4 +1,7 @@
 /** The HTTP door over a database of its own, with two organisations, people in every role, keys, and runs to act on. */
+import { once } from 'node:events'
+import type { Readable } from 'node:stream'
+import { text as textOf } from 'node:stream/consumers'
 import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { newId } from '../../src/base/ids.ts'
@@ -123,11 +126,18 @@ function rewriting(db: Db, rewrite: (sql: string) => string): Db {
   return db
 }
 
+async function firstOf(stream: Readable): Promise<string> {
+  const [chunk] = (await once(stream, 'data')) as [Buffer]
+  stream.destroy()
+  return chunk.toString()
+}
+
 function asker(app: FastifyInstance): Door['ask'] {
   return async (who, line, { body, headers = {} } = {}) => {
     const [method = 'GET', url = '/'] = line.split(' ')
     const principal = typeof who === 'string' ? person(who) : who
     const response = await app.inject({
+      payloadAsStream: true,
       method: method as 'GET',
       url,
       headers: {
@@ -137,12 +147,17 @@ function asker(app: FastifyInstance): Door['ask'] {
       },
       ...(body === undefined ? {} : { payload: typeof body === 'string' ? body : JSON.stringify(body) }),
     })
-    const json = /json/.test(String(response.headers['content-type'] ?? ''))
+    const type = String(response.headers['content-type'] ?? '')
+    // An event stream does not end: what it says first is its answer here.
+    const text = type.startsWith('text/event-stream')
+      ? await firstOf(response.stream())
+      : await textOf(response.stream())
+    const json = /json/.test(type)
     return {
       status: response.statusCode,
       headers: response.headers as Record<string, string>,
-      body: (json && response.body !== '' ? JSON.parse(response.body) : null) as never,
-      text: response.body,
+      body: (json && text !== '' ? JSON.parse(text) : null) as never,
+      text,
     }
   }
 }

@@ -1,7 +1,7 @@
 /** What is kept of one organisation while somebody watches it: its last events, and the figures of its runs. */
 import type { FiguresNow } from '../../engine/figures-now.ts'
 import type { FeedEntry } from '../../events/feed.ts'
-import { leftMicros, type RunSnapshot } from '../../runs/snapshot.ts'
+import { runView } from '../views.ts'
 import { makeRing, type Ring } from './ring.ts'
 
 /** Figures of a run as they are sent. */
@@ -127,7 +127,7 @@ export function makeChannel(position: number): OpenChannel {
 
 /** Keeps figures that differ from those before; true when they do. */
 function keep(figures: Map<string, FiguresFrame>, { run, monthLeftMicros, at, isOver }: FiguresNow): boolean {
-  const shown = { run: shownRun(run), monthLeftMicros }
+  const shown = { run: runView(run), monthLeftMicros }
   const body = JSON.stringify(shown)
   if (figures.get(run.id)?.body === body) return false
   const json = JSON.stringify({ at, eventSeq: run.eventSeq, ...shown })
@@ -140,10 +140,4 @@ function keep(figures: Map<string, FiguresFrame>, { run, monthLeftMicros, at, is
 function forgetOver(figures: Map<string, FiguresFrame>, named: ReadonlyMap<string, number>): void {
   const over = [...figures.values()].filter(({ runId, isOver }) => isOver && !named.has(runId))
   for (const { runId } of over.slice(0, Math.max(0, over.length - OVER_MOST))) figures.delete(runId)
-}
-
-/** The run as GET answers it. */
-function shownRun(run: RunSnapshot): object {
-  const unansweredItems = run.blockedItems + run.driftItems + run.rejectedItems
-  return { ...run, leftMicros: leftMicros(run), unansweredItems }
 }

@@ -1,6 +1,7 @@
 /** What a run is made of: its items, calls, categories and events. */
 import { z } from 'zod'
 import type { Tx } from '../../db/client.ts'
+import { camelNames } from '../../events/public-event.ts'
 import { eventPage, type RunEvent } from '../../events/read-events.ts'
 import { callPage } from '../../ledger/call-page.ts'
 import type { CallRow } from '../../ledger/list-calls.ts'
@@ -82,7 +83,7 @@ export const event = z
     at: moment,
     type: z.string(),
     actorId: id.nullable().describe('The person who did it; null when it happened by itself.'),
-    data: z.record(z.string(), z.unknown()),
+    data: z.record(z.string(), z.unknown()).describe('Names in camelCase.'),
   })
   .meta({ id: 'RunEvent', description: 'A numbered fact of a run. docs/flow.md lists what each type carries.' })
 
@@ -220,6 +221,7 @@ export const runPartRoutes: readonly Route[] = [
     const seq = beside ? Number(beside.key) : (after ?? 0)
     const rows = await eventPage(tx, runId, { seq, back: beside?.back ?? false, limit, ...given({ types: type }) })
     const keyOf = ({ seq: at }: RunEvent) => [String(at), String(at)] as const
-    return { status: 200, body: toPage(rows, { beside, limit, order: eventOrder }, keyOf) as never }
+    const told = rows.map((row) => ({ ...row, data: camelNames(row.data) as RunEvent['data'] }))
+    return { status: 200, body: toPage(told, { beside, limit, order: eventOrder }, keyOf) as never }
   }),
 ]

@@ -48,7 +48,7 @@ describe('fifty viewers', () => {
     // Ten looks for events a second and four for figures, for all of them together.
     expect((now - asked) / seconds).toBeLessThan(16)
     for (const reader of readers) reader.close()
-    await expect.poll(async () => (await server.facts()).viewers).toBe(0)
+    await expect.poll(async () => (await server.facts()).viewers, { timeout: 30_000 }).toBe(0)
     const { asked: atRest } = await server.facts()
     await sleep(500)
     expect((await server.facts()).asked - atRest).toBeLessThanOrEqual(2)

@@ -7,7 +7,7 @@ import { type Reader, readStream } from './sse.ts'
 
 const MAIN = fileURLToPath(new URL('./server-main.ts', import.meta.url))
 
-export type Facts = Readonly<{ rss: number; heapUsed: number; external: number; viewers: number; asked: number }>
+export type Facts = Readonly<{ heapUsed: number; external: number; viewers: number; asked: number }>
 
 export type Where = Readonly<{ orgId: string; runId?: string; after?: string }>
 
@@ -36,7 +36,7 @@ export async function startServer(url: string): Promise<ServerProcess> {
   const lines = createInterface({ input: child.stdout })
   const first = await Promise.race([once(lines, 'line'), gone.then(() => null)])
   if (!first) throw new Error('the server did not start')
-  const origin = `http://127.0.0.1:${String(first[0])}`
+  const origin = String(first[0])
   const address: ServerProcess['address'] = ({ orgId, runId, after }) =>
     `${origin}/api/v1/orgs/${orgId}/${runId === undefined ? '' : `runs/${runId}/`}stream${after === undefined ? '' : `?after=${after}`}`
   const end = async (signal: NodeJS.Signals): Promise<number | null> => {
@@ -50,7 +50,7 @@ export async function startServer(url: string): Promise<ServerProcess> {
       readStream(address(where), { token, ...(lastEventId === undefined ? {} : { lastEventId }) }),
     facts: async () => {
       const told = once(lines, 'line')
-      child.stdin.write('memory\n')
+      child.stdin.write('facts\n')
       return JSON.parse(String((await told)[0])) as Facts
     },
     revoke: (token) => void child.stdin.write(`revoke ${token}\n`),

@@ -28,7 +28,13 @@ describe('the stream of a run', () => {
     await stage.tell(run.id, 450)
     const reader = await server.read(stage.owner, { orgId: stage.orgId, runId: run.id })
     expect(reader.status).toBe(200)
-    expect(reader.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
+    expect(Object.fromEntries(reader.headers)).toMatchObject({
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-store, no-transform',
+      'x-accel-buffering': 'no',
+      'x-content-type-options': 'nosniff',
+    })
+    expect(reader.headers.has('access-control-allow-origin')).toBe(false)
     await reader.until(named('open'))
     await stage.tell(run.id, 50)
     const last = await stage.seqOf(run.id)
@@ -65,10 +71,24 @@ describe('the stream of a run', () => {
     reader.close()
   })
 
+  it('is not left open by who asks for its head only', async () => {
+    const run = await stage.makeRun()
+    const { viewers } = await server.facts()
+    const response = await fetch(server.address({ orgId: stage.orgId, runId: run.id }), {
+      method: 'HEAD',
+      headers: { authorization: `Bearer ${stage.owner}` },
+    })
+    expect(response.status).toBe(200)
+    await expect.poll(async () => (await server.facts()).viewers, { timeout: 30_000 }).toBeLessThanOrEqual(viewers)
+  })
+
   it('refuses an id that is none', async () => {
     const run = await stage.makeRun()
     const reader = await server.read(stage.owner, { orgId: stage.orgId, runId: run.id, after: 'o4' })
+    expect(reader.status).toBe(400)
     expect(JSON.parse(reader.text)).toMatchObject({ code: 'input.invalid' })
+    const inHeader = await server.read(stage.owner, { orgId: stage.orgId, runId: run.id }, 'o4')
+    expect(JSON.parse(inHeader.text)).toMatchObject({ code: 'input.invalid' })
   })
 
   it('begins anew, and says so, for a reader that knows of more than there is: the database was set back', async () => {
@@ -236,12 +256,12 @@ describe('who may', () => {
     const other = await stage.makeOrg()
     const stranger = await stage.makeMember(other, 'owner')
     for (const where of [{ orgId: stage.orgId, runId: run.id }, { orgId: stage.orgId }]) {
-      expect(JSON.parse((await server.read(stranger, where)).text)).toEqual({ code: 'org.unknown' })
+      expect(JSON.parse((await server.read(stranger, where)).text)).toMatchObject({ status: 404, code: 'org.unknown' })
     }
     const own = await server.read(stranger, { orgId: other, runId: run.id })
-    expect(JSON.parse(own.text)).toEqual({ code: 'run.not_found' })
+    expect(JSON.parse(own.text)).toMatchObject({ status: 404, code: 'run.not_found' })
     const none = await server.read(stranger, { orgId: other, runId: newId() })
-    expect(JSON.parse(none.text)).toEqual({ code: 'run.not_found' })
+    expect(JSON.parse(none.text)).toMatchObject({ status: 404, code: 'run.not_found' })
   })
 
   it('a member until removed, a session until ended: cut within 10 s, and not let in again', async () => {
@@ -262,6 +282,7 @@ describe('who may', () => {
     expect(performance.now() - from).toBeLessThan(10_000)
     expect(readers.map(({ frames }) => frames.at(-1)?.event)).toEqual(['cut', 'cut', 'cut'])
     expect((await server.read(removed, where)).status).toBe(404)
+    expect((await server.read(signedOut, where)).status).toBe(401)
     await stage.tell(run.id, 1)
     await kept.until(withId(await stage.seqOf(run.id)))
     kept.close()
@@ -271,14 +292,17 @@ describe('who may', () => {
     const member = await stage.makeMember()
     const readers = await Promise.all(Array.from({ length: 20 }, () => server.read(member, { orgId: stage.orgId })))
     const tooMany = await server.read(member, { orgId: stage.orgId })
-    expect(JSON.parse(tooMany.text)).toEqual({ code: 'request.too_many' })
+    expect(JSON.parse(tooMany.text)).toMatchObject({ status: 429, code: 'request.too_many' })
     readers[0]?.close()
     await expect
-      .poll(async () => {
-        const reader = await server.read(member, { orgId: stage.orgId })
-        readers.push(reader)
-        return reader.status
-      })
+      .poll(
+        async () => {
+          const reader = await server.read(member, { orgId: stage.orgId })
+          readers.push(reader)
+          return reader.status
+        },
+        { timeout: 30_000, interval: 500 },
+      )
       .toBe(200)
     for (const reader of readers) reader.close()
   })
