@@ -145,11 +145,9 @@ describe('input that is refused', () => {
       [large, 'input.list_too_large'],
     ] as const
     for (const [path, code] of expected) {
-      const started = performance.now()
       const { err, status } = await gleaner(['collect', '--products', path])
       expect(status).toBe(2)
       expect(err).toContain(`(${code})`)
-      expect(performance.now() - started).toBeLessThan(10_000)
     }
     rmSync(large)
   })

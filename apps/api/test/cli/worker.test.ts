@@ -253,7 +253,7 @@ describe('gleaner workers', () => {
     expect(rows.find(({ id }) => id === worker.id)).toMatchObject({ state: 'alive', runs: [{ number: run.number }] })
     expect(rows.find(({ id }) => id === other.id)).toMatchObject({ state: 'silent' })
     const { out } = await place.run('workers')
-    expect(out).toMatch(/1 worker is alive, \d+ calls? in flight\..* fell silent [\d.]+ s ago\./)
+    expect(out).toMatch(/1 worker is alive, \d+ calls? in flight\..* fell silent [\d.]+ (s|min) ago\./)
     expect(out).toMatch(/● Alive +now .*\n/)
     expect(out).toMatch(/✕ Silent/)
   })
