@@ -4,7 +4,7 @@
  */
 import { type Db, type Tx, withTxRetry } from '../db/client.ts'
 import { type Asking, type Choice, chooseRun, openedLane } from '../queue/lanes.ts'
-import { passOn, takeTicket } from '../queue/tickets.ts'
+import { passOn, takeTicket, ticketWaits } from '../queue/tickets.ts'
 import { type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
 
 export type Turn =
@@ -19,7 +19,8 @@ export type Turn =
  * Takes the next ticket and what it gives. A ticket that gave nothing may be taken again after `restMs`. Throws
  * QueueTrouble when there is no queue to take one from.
  */
-export function takeTurn(db: Db, asking: Asking, restMs: number): Promise<Turn> {
+export async function takeTurn(db: Db, asking: Asking, restMs: number): Promise<Turn> {
+  if (!(await ticketWaits(db))) return { kind: 'none' }
   return withTxRetry(db, async (tx) => {
     const ticket = await takeTicket(tx)
     if (!ticket) return { kind: 'none' }

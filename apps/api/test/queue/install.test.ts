@@ -3,7 +3,7 @@ import type { Db } from '../../src/db/client.ts'
 import { withTx } from '../../src/db/client.ts'
 import { applySchema } from '../../src/deps.ts'
 import { installQueue } from '../../src/queue/install.ts'
-import { missingTickets, passOn, sendTicket, takeTicket } from '../../src/queue/tickets.ts'
+import { missingTickets, passOn, sendTicket, takeTicket, ticketWaits } from '../../src/queue/tickets.ts'
 import { emptyDb, type FreshDb, freshDb } from '../support/db.ts'
 
 let fresh: FreshDb
@@ -105,8 +105,10 @@ describe('tickets', () => {
 
   it('that rest are not taken before their time, unless something starts', async () => {
     await withTx(worker, (tx) => passOn(tx, { id: '', orgId: ORG }, 60_000, 0))
+    expect(await ticketWaits(worker)).toBe(false)
     expect(await withTx(worker, takeTicket)).toBeNull()
     await withTx(worker, (tx) => sendTicket(tx, ORG))
+    expect(await ticketWaits(worker)).toBe(true)
     expect(await withTx(worker, takeTicket)).toMatchObject({ orgId: ORG })
   })
 
@@ -132,6 +134,7 @@ describe('tickets', () => {
     })
     expect((await worker.query('select from collection_workers where id = $1', [ORG])).rowCount).toBe(1)
     await expect(withTx(worker, takeTicket)).rejects.toThrow(/queue cannot be used/)
+    await expect(ticketWaits(worker)).rejects.toThrow(/queue cannot be used/)
     await expect(missingTickets(worker)).rejects.toThrow(/queue cannot be used/)
     await installQueue(fresh.db)
   })

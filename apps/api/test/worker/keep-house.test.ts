@@ -5,7 +5,7 @@ import type { Db } from '../../src/db/client.ts'
 import { makeHeart } from '../../src/engine/may-send.ts'
 import { cancelRun } from '../../src/engine/run-acts.ts'
 import { keepHouse } from '../../src/worker/keep-house.ts'
-import { type Lanes, makeLanes } from '../../src/worker/lanes.ts'
+import { fillLanes, type Lanes, makeLanes } from '../../src/worker/lanes.ts'
 import { useArena } from '../engine/use-arena.ts'
 
 const NAME = 'housekeeping'
@@ -32,9 +32,9 @@ function isOurs(client: unknown): boolean {
   )
 }
 
-async function counted(): Promise<number> {
+async function counted(work = keepHouse): Promise<number> {
   sent.mockClear()
-  await keepHouse(lanes)
+  await work(lanes)
   return sent.mock.contexts.filter(isOurs).length
 }
 
@@ -50,4 +50,10 @@ it('asks one question when nothing runs, two while runs run, and more only when 
   expect(await counted()).toBeGreaterThan(4)
   await cancelRun(arena.db, run.id)
   expect(await counted()).toBe(1)
+})
+
+it('looks for a turn in one statement when there is none', async () => {
+  const look = (all: Lanes) => fillLanes(all, new AbortController().signal)
+  await look(lanes) // the ticket of the run that was cancelled
+  expect(await counted(look)).toBe(1)
 })
