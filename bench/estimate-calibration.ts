@@ -104,7 +104,7 @@ async function collectStep(
 ): Promise<void> {
   const accounts = await chooseAccounts(db, { list: 'sandbox-oxylabs', search: 'sandbox-ebay' })
   const collect = { kind: 'categories' as const, categories }
-  const created = await createRun(db, { actor, collect, accounts, capMicros: CAP, sample: sample ?? false, env: {} })
+  const created = await createRun(db, { actor, collect, accounts, capMicros: CAP, sample: sample ?? false })
   let run = await work(db, await startRun(db, created.run.id))
   let { estimate } = created
   if (sample) {

@@ -8,6 +8,8 @@ import { describeTarget } from './db/errors.ts'
 import { assertCurrent, type MigrateOptions, migrate } from './db/migrate.ts'
 import { installQueue } from './queue/install.ts'
 import { askWorkersToLeave } from './queue/workers.ts'
+import { loadSecrets } from './secrets/installation.ts'
+import type { KeySource } from './secrets/key-source.ts'
 
 /**
  * What to do about a schema that is behind. The embedded database is nobody else's and is always brought up to date;
@@ -22,6 +24,8 @@ export type DepsOptions = Readonly<{
   name: string
   /** Most connections at a time. */
   max?: number
+  /** The installation's key is needed: it is made when there is none yet. Without, it is used where it is there. */
+  needsKey?: boolean
 }>
 
 export type Deps = Readonly<{
@@ -40,7 +44,7 @@ export type Deps = Readonly<{
 /**
  * Opens the database of the configuration: the one at DATABASE_URL, or the embedded one, which is made and started when
  * needed. Its schema is current when this returns, unless `schema` is `ignore`. Throws the AppErrors of `openEmbedded`,
- * `connect` and `migrate`; nothing stays open then.
+ * `connect`, `migrate` and `loadSecrets`; nothing stays open then.
  */
 export async function openDeps(options: DepsOptions): Promise<Deps> {
   const started = performance.now()
@@ -53,11 +57,12 @@ export async function openDeps(options: DepsOptions): Promise<Deps> {
     const migrationsMs = performance.now() - started - databaseMs
     // With a schema that may be missing there may be no such role yet.
     const role = options.schema === 'ignore' ? {} : ({ role: 'service_role' } as const)
-    const db = await connect(url, { name: options.name, max: options.max ?? 10, ...role })
+    const plain = await connect(url, { name: options.name, max: options.max ?? 10, ...role })
     const close = async (): Promise<void> => {
-      await db.close()
+      await plain.close()
       await embedded?.close()
     }
+    const db = options.schema === 'ignore' ? plain : await withSecrets(plain, options).catch(closing(plain))
     return { db, embedded, applied, took: { databaseMs, migrationsMs }, close }
   } catch (error) {
     await embedded?.close()
@@ -86,6 +91,23 @@ async function bringUp(url: string, { schema, name }: DepsOptions, isEmbedded: b
   } finally {
     await owner.close()
   }
+}
+
+/** The same database, for a process that has the installation's key. */
+async function withSecrets(db: Db, { config, needsKey }: DepsOptions): Promise<Db> {
+  return { ...db, secrets: await loadSecrets(db, keySource(config), needsKey === true) }
+}
+
+function closing(db: Db): (error: unknown) => Promise<never> {
+  return async (error) => {
+    await db.close()
+    throw error
+  }
+}
+
+/** Where the key of this installation comes from on this machine. */
+export function keySource(config: Config): KeySource {
+  return { variable: config.key, file: join(stateDir(config), 'installation.key') }
 }
 
 /** The directory of everything this installation keeps beside its database: the sandbox's data and the log. */

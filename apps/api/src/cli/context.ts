@@ -107,12 +107,13 @@ export type Session = Deps & Readonly<{ actor: Actor }>
 export async function withSession<T>(
   context: Context,
   work: (session: Session) => Promise<T>,
-  options: Readonly<{ schema?: Exclude<SchemaPolicy, 'ignore'>; name?: string }> = {},
+  options: Readonly<{ schema?: Exclude<SchemaPolicy, 'ignore'>; name?: string; needsKey?: boolean }> = {},
 ): Promise<T> {
   const deps = await openDeps({
     config: context.config,
     schema: options.schema ?? 'require',
     name: options.name ?? 'gleaner cli',
+    needsKey: options.needsKey === true,
   })
   try {
     return await work({ ...deps, actor: await actorFor(deps.db, context.org) })

@@ -4,9 +4,11 @@ import { join } from 'node:path'
 import { ROOT_DIR } from '../base/config.ts'
 import type { Micros } from '../base/money.ts'
 import type { Db } from '../db/client.ts'
+import { keySource } from '../deps.ts'
 import { pauseRun } from '../engine/run-acts.ts'
 import { listRuns } from '../runs/find-run.ts'
 import { leftMicros, type RunSnapshot } from '../runs/snapshot.ts'
+import { loadSecrets } from '../secrets/installation.ts'
 import { STOP_TIMEOUT_MS, startWorker, type Worker } from '../worker/worker.ts'
 import type { Context, Session } from './context.ts'
 import { againstEstimate } from './estimate-words.ts'
@@ -23,9 +25,13 @@ import { noticesOf, unanswered } from './words.ts'
 export const VERSION: string = (JSON.parse(readFileSync(join(ROOT_DIR, 'package.json'), 'utf8')) as { version: string })
   .version
 
-/** A worker of this process, which writes to the log of this installation. */
-export function startCliWorker(context: Context, db: Db): Promise<Worker> {
-  return startWorker({ db, env: context.env, version: VERSION, log: context.log })
+/**
+ * A worker of this process, which writes to the log of this installation. It has the installation's key: without it, it
+ * could not tell who must not be collected again. Throws AppError `key.missing` or `key.wrong`.
+ */
+export async function startCliWorker(context: Context, db: Db): Promise<Worker> {
+  const secrets = db.secrets ?? (await loadSecrets(db, keySource(context.config), true))
+  return startWorker({ db: { ...db, secrets }, env: context.env, version: VERSION, log: context.log })
 }
 
 /**

@@ -3,7 +3,7 @@ import type { Micros } from '../base/money.ts'
 import { type CreateInput, createRun } from '../engine/create.ts'
 import { startRun } from '../engine/start.ts'
 import type { RunSnapshot } from '../runs/snapshot.ts'
-import type { Context, Session } from './context.ts'
+import type { Session } from './context.ts'
 
 export type NewRun = Readonly<{
   collect: CreateInput['collect']
@@ -17,8 +17,8 @@ export type NewRun = Readonly<{
 }>
 
 /** Creates the run and asks for its start. It is running when this returns, or waits in line for a place. */
-export async function createAndStart(context: Context, session: Session, wanted: NewRun): Promise<RunSnapshot> {
+export async function createAndStart(session: Session, wanted: NewRun): Promise<RunSnapshot> {
   const { db, actor } = session
-  const { run } = await createRun(db, { actor, env: context.env, ...wanted })
+  const { run } = await createRun(db, { actor, ...wanted })
   return startRun(db, run.id, actor.userId)
 }

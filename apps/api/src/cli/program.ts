@@ -6,6 +6,7 @@ import { addCategories } from './commands/categories.ts'
 import { addCollect } from './commands/collect.ts'
 import { addDoctor } from './commands/doctor.ts'
 import { addEstimate } from './commands/estimate.ts'
+import { addKey } from './commands/key.ts'
 import { addMigrate } from './commands/migrate.ts'
 import { addNotifications } from './commands/notifications.ts'
 import { addRun } from './commands/run.ts'
@@ -77,6 +78,7 @@ export function makeProgram(): Command {
   addWorker(program)
   addWorkers(program)
   addDoctor(program)
+  addKey(program)
   addVerify(program)
   addMigrate(program)
   return program

@@ -24,7 +24,7 @@ export async function sampleFirst(
   plan: Plan,
   options: Readonly<{ goOn: boolean; ask: boolean }>,
 ): Promise<number> {
-  const started = await createAndStart(context, session, { ...plan.wanted, sample: true })
+  const started = await createAndStart(session, { ...plan.wanted, sample: true })
   const { status, view } = await workOn(context, session, started)
   const { run } = view
   if (run.sampledAt === null || run.status !== 'paused') {

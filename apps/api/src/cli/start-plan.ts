@@ -1,5 +1,6 @@
 /** The last steps before a plan becomes a run: credentials, the question, what the sandbox has to know. */
-import { withCredentials } from '../engine/accounts.ts'
+import type { Db } from '../db/client.ts'
+import { openAccount } from '../engine/account-credentials.ts'
 import { askYes } from './ask.ts'
 import type { Context } from './context.ts'
 import { count, counted, moneyUp } from './format.ts'
@@ -9,11 +10,11 @@ import { Exit } from './print-error.ts'
 import { uploadToSandbox } from './product-file.ts'
 
 /** Makes sure the plan can start and is meant to. Ends the command when the person says no. */
-export async function prepareToStart(context: Context, plan: Plan, options: PlanOptions): Promise<void> {
+export async function prepareToStart(context: Context, db: Db, plan: Plan, options: PlanOptions): Promise<void> {
   const { wanted, list } = plan
   const { accounts } = wanted
   // A run whose first call is refused would be a run for nothing.
-  for (const account of [accounts.list, accounts.search]) if (account) withCredentials(account, context.env)
+  for (const account of [accounts.list, accounts.search]) if (account) await openAccount(db, account, context.env)
   await askToStart(context, plan, options)
   if (list && accounts.search.sandbox) await uploadToSandbox(accounts.search, list.rows)
 }

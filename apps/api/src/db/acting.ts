@@ -41,6 +41,7 @@ function inside(db: Db, tx: Tx, around: <T>(work: () => Promise<T>) => Promise<T
   return {
     url: db.url,
     serverVersion: db.serverVersion,
+    secrets: db.secrets ?? null,
     get pool(): Db['pool'] {
       throw new Error('a transaction has one connection')
     },

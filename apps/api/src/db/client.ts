@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { AppError } from '../base/errors.ts'
+import type { Secrets } from '../base/seal.ts'
 import { CommitUnknown, connectError, isConnectionError, isRetryable, parseUrl } from './errors.ts'
 import type { Tables } from './rows.gen.ts'
 import { parsers } from './values.ts'
@@ -41,6 +42,8 @@ export type Db = Queryable &
     /** E.g. 180004 for 18.4. */
     serverVersion: number
     pool: pg.Pool
+    /** What the installation's key can do, in a process that has it (deps.ts). */
+    secrets?: Secrets | null
     /** Set where this is a part of a transaction that is open already (acting.ts): `withTx` works in it instead of in one of its own. */
     join?: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
     /** Ends all connections once their statements are done. */

@@ -143,19 +143,25 @@ export async function saveSandboxAccounts(
   return saved
 }
 
+/** The credentials `env` has for the account: GLEANER_<NAME>_USER and GLEANER_<NAME>_SECRET. Null when one is missing. */
+export function inEnvironment(account: Account, env: NodeJS.ProcessEnv): Credentials | null {
+  const prefix = variablePrefix(account.name)
+  const user = env[`${prefix}_USER`] ?? ''
+  const secret = env[`${prefix}_SECRET`] ?? ''
+  return secret && (user || account.adapter === 'keepa') ? { user, secret } : null
+}
+
 /**
- * The account with its credentials: those of the sandbox, or GLEANER_<NAME>_USER and GLEANER_<NAME>_SECRET of `env`.
- * Throws AppError `provider.no_credentials` when they are not set.
+ * The account with the credentials this process has without asking the database: those of the sandbox, or of `env`. Stored
+ * ones are opened by account-credentials.ts. Throws AppError `provider.no_credentials` when there are none.
  */
 export function withCredentials(account: Account, env: NodeJS.ProcessEnv): ProviderAccount {
   const { adapter, baseUrl, prices } = account
   if (account.sandbox) return { adapter, baseUrl, prices, credentials: SANDBOX_CREDENTIALS[adapter] }
-  const prefix = variablePrefix(account.name)
-  const user = env[`${prefix}_USER`] ?? ''
-  const secret = env[`${prefix}_SECRET`] ?? ''
-  if (secret && (user || adapter === 'keepa')) return { adapter, baseUrl, prices, credentials: { user, secret } }
+  const credentials = inEnvironment(account, env)
+  if (credentials) return { adapter, baseUrl, prices, credentials }
   throw new AppError('provider.no_credentials', `The account ${account.name} has no credentials in this process.`, {
-    hint: `Set ${credentialVariables(account)} in the environment of every worker.`,
+    hint: `Set ${credentialVariables(account)} in the environment of every worker, or store them: gleaner accounts credentials set ${account.name}`,
   })
 }
 

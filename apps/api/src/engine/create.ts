@@ -13,12 +13,12 @@ import type { Estimate } from '../runs/estimate.ts'
 import { addProducts } from '../runs/items.ts'
 import { readSettings } from '../runs/settings.ts'
 import { type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
-import { type ChosenAccounts, withCredentials } from './accounts.ts'
+import type { ChosenAccounts } from './accounts.ts'
 import { tellCreated } from './audit-run.ts'
 import { holdBack, toNewProduct } from './book-list.ts'
 import type { Actor } from './bootstrap.ts'
 import { checkCapCovers } from './cap-covers.ts'
-import { type Amount, estimateRun, inputOf } from './estimate-run.ts'
+import { type Amount, estimateRun, inputOf, priced } from './estimate-run.ts'
 import { type Sample, sampleOf } from './sample.ts'
 
 export type CreateInput = Readonly<{
@@ -37,8 +37,6 @@ export type CreateInput = Readonly<{
   /** Search ten products first and pause then; the cap is that of the sample until somebody raises it. */
   sample?: boolean
   accounts: ChosenAccounts
-  /** Whose credentials a list adapter needs to know its first step; the worker's environment. */
-  env: NodeJS.ProcessEnv
 }>
 
 export type Created = Readonly<{ run: RunSnapshot; estimate: Estimate }>
@@ -165,12 +163,12 @@ const PRODUCTS_AT_ONCE = 2_000
 async function insertWork(
   tx: Tx,
   id: string,
-  { collect, accounts, env }: CreateInput,
+  { collect, accounts }: CreateInput,
   sample: Sample | null,
 ): Promise<void> {
   if (collect.kind === 'categories') {
     if (!accounts.list) throw new Error('checked before: categories have a list account')
-    const adapter = listAdapter(withCredentials(accounts.list, env))
+    const adapter = listAdapter(priced(accounts.list))
     const refs = distinct(collect.categories).map(toCategoryRef)
     await addCategories(
       tx,

@@ -5,7 +5,8 @@ import { checkFilterSettings, type FilterSettings } from '../matching/filters.ts
 import { listAdapter, searchAdapter } from '../providers/registry.ts'
 import type { ListAdapter } from '../providers/types.ts'
 import type { RunSnapshot } from '../runs/snapshot.ts'
-import { type Account, accountById, withCredentials } from './accounts.ts'
+import { openAccount } from './account-credentials.ts'
+import { type Account, accountById } from './accounts.ts'
 import type { LaneOptions } from './lane.ts'
 
 /** List steps in flight at most: a list is a hundred products of work, so a few at a time keep the searches busy. */
@@ -26,13 +27,13 @@ export async function openRunLane(
   const searchAccount = await accountById(db, run.searchAccountId)
   // Once every list is read, its account is not needed: not its credentials either.
   const listAccount = run.listAccountId && run.openCategories > 0 ? await accountById(db, run.listAccountId) : null
-  const search = searchAdapter(withCredentials(searchAccount, env))
+  const search = searchAdapter(await openAccount(db, searchAccount, env))
   if (search.worstCase() === null) {
     throw new AppError('provider.no_price', `The account ${searchAccount.name} has no price for a search.`, {
       hint: `Set one with gleaner accounts price ${searchAccount.name}.`,
     })
   }
-  const list = listAccount && listAdapter(withCredentials(listAccount, env))
+  const list = listAccount && listAdapter(await openAccount(db, listAccount, env))
   if (listAccount && list) checkListPrice(listAccount, list)
   return {
     db,

@@ -3,7 +3,8 @@ import { type Db, withTxRetry } from '../db/client.ts'
 import { nextProbeMs } from '../governor/next-state.ts'
 import { beginTesting, postponeProbe, readGovernor, takeDueProbe } from '../governor/store.ts'
 import { probe } from '../providers/registry.ts'
-import { accountById, withCredentials } from './accounts.ts'
+import { openAccount } from './account-credentials.ts'
+import { accountById } from './accounts.ts'
 
 /**
  * Probes those of these accounts, which this process has credentials for, that are stopped, due and waited for by runs; of
@@ -16,7 +17,7 @@ export async function probeStopped(db: Db, env: NodeJS.ProcessEnv, accountIds: r
   for (let id = await takeDueProbe(db, accountIds); id !== null; id = await takeDueProbe(db, accountIds)) {
     const accountId = id
     const account = await accountById(db, accountId)
-    const outcome = await probe(withCredentials(account, env))
+    const outcome = await probe(await openAccount(db, account, env))
     await withTxRetry(db, async (tx) => {
       if (outcome.ok) await beginTesting(tx, accountId, outcome.note)
       else {

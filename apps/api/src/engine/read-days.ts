@@ -2,7 +2,8 @@
 import { type Db, withTxRetry } from '../db/client.ts'
 import { correctDay, takeDueReading } from '../governor/day.ts'
 import { ADAPTERS_WITH_DAY_COUNT, dayCount } from '../providers/day-count.ts'
-import { accountById, withCredentials } from './accounts.ts'
+import { openAccount } from './account-credentials.ts'
+import { accountById } from './accounts.ts'
 
 export type ReadDaysOptions = Readonly<{
   db: Db
@@ -24,7 +25,7 @@ export async function readDays({ db, env, log }: ReadDaysOptions, accountIds: re
   for (let id = await take(); id !== null; id = await take()) {
     const accountId = id
     const account = await accountById(db, accountId)
-    const day = await dayCount(withCredentials(account, env), TIMEOUT_MS)
+    const day = await dayCount(await openAccount(db, account, env), TIMEOUT_MS)
     if (!day.ok) {
       log('the provider does not tell its count of the day', { account: account.name, why: day.message })
       continue

@@ -10,7 +10,8 @@ import { insertResolutions, lockCallsToResolve } from '../ledger/resolve.ts'
 import type { PriceKind } from '../providers/types.ts'
 import { type UsageCount, usageReport } from '../providers/usage.ts'
 import { lockRun } from '../runs/snapshot.ts'
-import { type Account, listAccounts, withCredentials } from './accounts.ts'
+import { openAccount } from './account-credentials.ts'
+import { type Account, listAccounts } from './accounts.ts'
 import { tell } from './audit-run.ts'
 
 export type ReconcileOptions = Readonly<{
@@ -68,7 +69,7 @@ export async function reconcileAccount(db: Db, account: Account, options: Reconc
       open(restless)
       continue
     }
-    const report = await usageReport(withCredentials(account, options.env))
+    const report = await usageReport(await openAccount(db, account, options.env))
     const count = report.ok ? report.counts.find((one) => one.kind === kind) : undefined
     if (!report.ok || !count) {
       open(report.ok ? 'The report does not name this kind of call.' : report.message)

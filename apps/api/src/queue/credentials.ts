@@ -3,23 +3,28 @@
  * every account whether somebody can call it. Values never leave the process.
  */
 
-/** Names of the credentials in this environment, e.g. `EBAY_USER`: of every GLEANER_…_USER and _SECRET that is set. */
-export function credentialNames(env: NodeJS.ProcessEnv): string[] {
+/**
+ * Names of the credentials in this environment, e.g. `EBAY_USER`: of every GLEANER_…_USER and _SECRET that is set. With the
+ * installation's key, `KEY_<its id>`: it opens what is stored in the database.
+ */
+export function credentialNames(env: NodeJS.ProcessEnv, keyId?: string): string[] {
   const names = Object.keys(env).flatMap((name) => {
     const [, credential] = /^GLEANER_([A-Z0-9_]+_(?:USER|SECRET))$/.exec(name) ?? []
     return credential !== undefined && env[name] ? [credential] : []
   })
-  return names.sort()
+  return [...names, ...(keyId === undefined ? [] : [`KEY_${keyId}`])].sort()
 }
 
 /**
- * SQL: true when `names` (text[]; null = all) hold what the account `a` needs. `withCredentials` (engine/accounts.ts) decides
+ * SQL: true when `names` (text[]; null = all) hold what the account `a` needs. `openAccount` (engine/account-credentials.ts) decides
  * the same of a process itself; a test holds one against the other.
  */
 export function canUse(names: string, a = 'a'): string {
   const prefix = `upper(replace(${a}.name, '-', '_'))`
   return `(${names} is null or ${a}.sandbox or ${prefix} || '_SECRET' = any (${names})
-    and (${a}.adapter = 'keepa' or ${prefix} || '_USER' = any (${names})))`
+    and (${a}.adapter = 'keepa' or ${prefix} || '_USER' = any (${names}))
+    or exists (select from provider_credentials stored where stored.account_id = ${a}.id and stored.field = 'secret'
+      and 'KEY_' || stored.key_id = any (${names})))`
 }
 
 /** SQL: true when the run `r` needs the account `a` for what it has left to do. */

@@ -36,7 +36,6 @@ function inputOf(wanted: Wanted): CreateInput {
     accounts: market.accounts,
     capMicros: toMicros(wanted.cap ?? 50_000_000),
     upToCap: wanted.upToCap ?? false,
-    env: {},
   }
 }
 

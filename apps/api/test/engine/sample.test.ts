@@ -35,7 +35,6 @@ function inputOf(from: number, to: number, sample: boolean): CreateInput {
     accounts: market.accounts,
     capMicros: CAP,
     sample,
-    env: {},
   }
 }
 

@@ -47,7 +47,7 @@ export async function makeMarketplace(db: Db): Promise<Marketplace> {
         : { kind: 'list' as const, products: await productsOf(sandbox, categories, input.products ?? 0), label: 'List' }
       const as = { ...actor, orgId: input.orgId ?? actor.orgId }
       const cap = { capMicros: input.cap as never, upToCap: true }
-      const { run } = await createRun(db, { actor: as, collect, ...cap, accounts, env: {} })
+      const { run } = await createRun(db, { actor: as, collect, ...cap, accounts })
       return startRun(db, run.id)
     },
     billed: async () => ((await sandbox.get('/sandbox/billing/summary')) as { micros: number }).micros,

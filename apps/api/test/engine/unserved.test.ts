@@ -171,7 +171,7 @@ describe('credentials', () => {
           for (const variables of envs) {
             const account = { name, adapter, sandbox, baseUrl: '', prices: {} } as Account
             const [row] = await arena.rows<{ can: boolean }>(
-              `select ${canUse('$1::text[]')} as can from (select $2::text as name, $3::text as adapter, $4::boolean as sandbox) a`,
+              `select ${canUse('$1::text[]')} as can from (select gen_random_uuid() as id, $2::text as name, $3::text as adapter, $4::boolean as sandbox) a`,
               [credentialNames(variables), name, adapter, sandbox],
             )
             expect([account, variables, row?.can]).toEqual([account, variables, has(account, variables)])

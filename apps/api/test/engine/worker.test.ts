@@ -37,7 +37,6 @@ async function runningRun(name: string): Promise<RunSnapshot> {
     actor,
     collect: { kind: 'list', products, label: name },
     accounts: { list: null, search },
-    env: {},
   })
   return startRun(fresh.db, run.id)
 }

@@ -218,7 +218,7 @@ async function startOne(scene: Scene, fault: FaultCase, product: ListedProduct, 
   const collect = { kind: 'list' as const, products: [product], label: fault.what }
   const actor = await actorFor(db)
   const cap = { capMicros: 1_000_000 as never, upToCap: true }
-  const { run } = await createRun(db, { actor, collect, ...cap, accounts: { list: null, search }, env: {} })
+  const { run } = await createRun(db, { actor, collect, ...cap, accounts: { list: null, search } })
   return startRun(db, run.id)
 }
 

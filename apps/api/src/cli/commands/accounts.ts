@@ -1,16 +1,9 @@
 /** gleaner accounts: which providers can be used, and what each kind of call costs. */
 import { type Command, Option } from 'commander'
-import { AppError } from '../../base/errors.ts'
 import type { Micros } from '../../base/money.ts'
 import type { Db } from '../../db/client.ts'
-import {
-  type Account,
-  accountByName,
-  listAccounts,
-  PRICE_KINDS,
-  saveAccount,
-  withCredentials,
-} from '../../engine/accounts.ts'
+import { credentialsSources } from '../../engine/account-credentials.ts'
+import { type Account, accountByName, listAccounts, PRICE_KINDS, saveAccount } from '../../engine/accounts.ts'
 import { type AccountState, accountStates } from '../../governor/store.ts'
 import { canList, canSearch } from '../../providers/registry.ts'
 import type { PriceKind, PriceList } from '../../providers/types.ts'
@@ -18,6 +11,7 @@ import { addCommand } from '../add-command.ts'
 import { badInput, type Context, withSession } from '../context.ts'
 import { comingMoment, count, price, readDollars, readWhole } from '../format.ts'
 import { table } from '../table.ts'
+import { addCredentials } from './accounts-credentials.ts'
 
 const BASE_URLS = {
   ebay_browse: 'https://api.ebay.com',
@@ -28,15 +22,17 @@ const BASE_URLS = {
 const PRICE_MOST = 1_000_000_000
 
 const EXAMPLES = `
-Credentials are never stored: every worker reads GLEANER_<NAME>_USER and GLEANER_<NAME>_SECRET from its environment
-(eBay: client id and secret; Oxylabs: API user and password; Keepa: the key as SECRET).
+Credentials are those of GLEANER_<NAME>_USER and GLEANER_<NAME>_SECRET in the environment of every worker (eBay: client id
+and secret; Oxylabs: API user and password; Keepa: the key as SECRET), or else those stored, sealed, in the database.
 Prices are dollars a unit. A call without a price is never made; 0 means free.
 
 Examples:
   gleaner accounts
   gleaner accounts add ebay --adapter ebay_browse --price ebay.search=0
   gleaner accounts add oxylabs --adapter oxylabs --price oxylabs.amazon_bestsellers=0.0005 oxylabs.ebay=0.001
-  gleaner accounts price oxylabs oxylabs.ebay=0.0008`
+  gleaner accounts price oxylabs oxylabs.ebay=0.0008
+  gleaner accounts credentials set ebay --user MyApp-PRD-1234 < secret.txt
+  gleaner accounts credentials test ebay`
 
 /** Adds the command with `add` and `price`. */
 export function addAccounts(program: Command): void {
@@ -47,6 +43,7 @@ export function addAccounts(program: Command): void {
   addCommand(group, (context) => withSession(context, async ({ db }) => show(context, db, await listAccounts(db))))
   addAdd(group)
   addPrice(group)
+  addCredentials(group)
 }
 
 function addAdd(group: Command): void {
@@ -138,9 +135,10 @@ function addPrice(group: Command): void {
 
 async function show(context: Context, db: Db, accounts: readonly Account[]): Promise<void> {
   const states = new Map((await accountStates(db)).map((state) => [state.accountId, state]))
+  const sources = await credentialsSources(db, accounts, context.env)
   const rows = accounts.map((account) => ({
     ...account,
-    credentials: credentialsOf(account, context.env),
+    credentials: credentialsWords(sources.get(account.id)),
     now: states.get(account.id),
   }))
   if (context.json) return context.sayJson(rows)
@@ -199,14 +197,18 @@ function stateWords(now: AccountState | undefined, paint: Context['paint']): str
   }
 }
 
-/** Whether this process has the credentials; never what they are. */
-function credentialsOf(account: Account, env: NodeJS.ProcessEnv): string {
-  if (account.sandbox) return 'built in'
-  try {
-    withCredentials(account, env)
-    return 'set'
-  } catch (error) {
-    if (error instanceof AppError) return 'not set'
-    throw error
+/** Whether there are credentials, and where from; never what they are. */
+function credentialsWords(known: Known | undefined): string {
+  switch (known?.source) {
+    case 'built_in':
+      return 'built in'
+    case 'environment':
+      return 'set'
+    case 'stored':
+      return known.stored?.ends ? `stored, ends ${known.stored.ends}` : 'stored'
+    default:
+      return 'not set'
   }
 }
+
+type Known = Awaited<ReturnType<typeof credentialsSources>> extends Map<string, infer One> ? One : never

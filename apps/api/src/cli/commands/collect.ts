@@ -54,9 +54,9 @@ async function carryOut(context: Context, session: Session, plan: Plan, options:
   if (options.sample && options.detach)
     throw badInput('A sample is watched to its end.', 'Leave --sample or --detach out.')
   if (!options.sample) checkCapCovers(plan)
-  await prepareToStart(context, plan, options)
+  await prepareToStart(context, session.db, plan, options)
   if (options.sample) return sampleFirst(context, session, plan, { goOn: options.yes === true, ask: true })
-  const run = await createAndStart(context, session, plan.wanted)
+  const run = await createAndStart(session, plan.wanted)
   if (!options.detach) return joinRun(context, session, run)
   if (context.json) context.sayJson(runJson(run))
   else {

@@ -4,9 +4,11 @@ import { AppError } from '../../base/errors.ts'
 import { freeSpace, SPACE_NEEDED } from '../../db/embedded-space.ts'
 import { runtimeError } from '../../db/errors.ts'
 import { pending } from '../../db/migrate.ts'
-import { type Deps, openDeps, sandboxDir, stateDir } from '../../deps.ts'
-import { type Account, listAccounts, PRICE_KINDS, withCredentials } from '../../engine/accounts.ts'
+import { type Deps, keySource, openDeps, sandboxDir, stateDir } from '../../deps.ts'
+import { openAccount } from '../../engine/account-credentials.ts'
+import { type Account, listAccounts, PRICE_KINDS } from '../../engine/accounts.ts'
 import { probe } from '../../providers/registry.ts'
+import { loadSecrets, missingKey } from '../../secrets/installation.ts'
 import { addCommand } from '../add-command.ts'
 import type { Context } from '../context.ts'
 import { count, counted, duration, price } from '../format.ts'
@@ -86,10 +88,37 @@ async function checkDatabase(context: Context, tell: (check: Check) => void): Pr
     })
     tell(await schemaCheck(deps))
     tell(await clockCheck(deps))
-    const { rows } = await db.query<{ known: boolean }>(`select to_regclass('provider_accounts') is not null as known`)
-    if (rows[0]?.known) await checkAccounts(context, deps, tell)
+    const { rows } = await db.query<{ accounts: boolean; key: boolean }>(
+      `select to_regclass('provider_accounts') is not null as accounts, to_regclass('installation_key') is not null as key`,
+    )
+    const [known] = rows
+    if (known?.key) deps = { ...deps, db: { ...db, secrets: await checkKey(context, deps, tell) } }
+    if (known?.accounts) await checkAccounts(context, deps, tell)
   } finally {
     await deps.close()
+  }
+}
+
+/** Whether this machine has the installation's key; what it can do with it. */
+async function checkKey(
+  context: Context,
+  { db }: Deps,
+  tell: (check: Check) => void,
+): Promise<NonNullable<Deps['db']['secrets']> | null> {
+  const source = keySource(context.config)
+  const name = 'Key'
+  try {
+    const secrets = await loadSecrets(db, source, false)
+    const { rowCount } = await db.query('select from installation_key')
+    const where = source.variable === null ? source.file : 'GLEANER_KEY'
+    if (secrets) tell({ name, state: 'ok', found: `${secrets.keyId}, from ${where}` })
+    else if (rowCount === 0) tell({ name, state: 'idle', found: 'none yet; the first worker makes it' })
+    else tell({ name, state: 'wrong', found: 'this machine does not have it', hint: missingKey().hint ?? '' })
+    return secrets
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error
+    tell({ name, state: 'wrong', found: error.message, ...(error.hint ? { hint: error.hint } : {}) })
+    return null
   }
 }
 
@@ -127,18 +156,19 @@ async function checkAccounts(context: Context, { db, embedded }: Deps, tell: (ch
     state: sandbox ? 'ok' : 'idle',
     found: sandbox ? `up at ${sandbox}` : 'not running; start and collect start it when they need it',
   })
-  for (const account of accounts.filter((one) => !one.sandbox || sandbox)) tell(await accountCheck(context, account))
+  for (const account of accounts.filter((one) => !one.sandbox || sandbox))
+    tell(await accountCheck(context, db, account))
   if (accounts.every((one) => one.sandbox)) {
     tell({ name: 'Accounts', state: 'idle', found: 'none of your own', hint: 'gleaner accounts add --help' })
   }
 }
 
-async function accountCheck(context: Context, account: Account): Promise<Check> {
+async function accountCheck(context: Context, db: Deps['db'], account: Account): Promise<Check> {
   const name = account.name
   const unpriced = PRICE_KINDS[account.adapter].filter((kind) => account.prices[kind] === undefined)
   const prices = PRICE_KINDS[account.adapter].map((kind) => `${kind} ${price(account.prices[kind])}`).join(', ')
   try {
-    const answer = await probe(withCredentials(account, context.env))
+    const answer = await probe(await openAccount(db, account, context.env))
     if (!answer.ok) return { name, state: 'wrong', found: answer.message, hint: `${answer.code}: ${account.baseUrl}` }
     const found = `${answer.note}; ${prices}`
     if (unpriced.length === 0) return { name, state: 'ok', found }

@@ -38,7 +38,7 @@ async function tell(context: Context, session: Session, plan: Plan, options: Pla
     else if (!context.quiet) context.say(`\n${sampleHint(context, plan)}`)
     return 0
   }
-  await prepareToStart(context, plan, options)
+  await prepareToStart(context, session.db, plan, options)
   const status = await sampleFirst(context, session, plan, { goOn: false, ask: false })
   // The sample was all that was asked for.
   return status === EXIT.paused ? 0 : status

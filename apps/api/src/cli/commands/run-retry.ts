@@ -1,7 +1,7 @@
 /** gleaner run retry: a new run for what an ended one left unanswered. */
 import type { Command } from 'commander'
 import type { Micros } from '../../base/money.ts'
-import { withCredentials } from '../../engine/accounts.ts'
+import { openAccount } from '../../engine/account-credentials.ts'
 import { checkCap } from '../../engine/create.ts'
 import { rescueRuns } from '../../engine/rescue.ts'
 import { planRetry, RETRIED_BY_DEFAULT, type RetryInput, type RetryPlan, retryRun } from '../../engine/retry.ts'
@@ -91,7 +91,7 @@ async function retry(context: Context, session: Session, input: RetryInput, opti
   }
   sayPlan(context, planned)
   for (const account of [planned.accounts.list, planned.accounts.search])
-    if (account) withCredentials(account, context.env)
+    if (account) await openAccount(db, account, context.env)
   await askToStart(context, planned, options)
   const { run: created } = await retryRun(db, input)
   const run = await startRun(db, created.id, actor.userId)

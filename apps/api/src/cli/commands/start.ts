@@ -161,7 +161,7 @@ async function firstRun(
   // On this machine it would be over before it could be read: for this once it answers like hosts far away.
   if (context.live && sandbox.ours) await paceSandbox(sandbox.origin, FAR_AWAY)
   const tree = await loadCategories()
-  const run = await createAndStart(context, session, {
+  const run = await createAndStart(session, {
     collect: { kind: 'categories', categories: FIRST_CATEGORIES.map((key) => requireCategory(tree, key)) },
     accounts: await chooseAccounts(db, { list: 'sandbox-oxylabs', search: 'sandbox-ebay' }),
     name: 'First collection (sandbox)',

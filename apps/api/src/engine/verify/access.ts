@@ -16,7 +16,8 @@ const OUR_TABLES = `
     has_table_privilege('authenticated', c.oid, 'select') as readable
   from pg_class c
   where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
-    and (c.relname ~ '^(collection|provider|seller)_' or c.relname in ('sellers', 'audit_log')
+    and (c.relname ~ '^(collection|provider|seller|compliance)_'
+      or c.relname in ('sellers', 'audit_log', 'installation_key')
       or (c.relname in ('orgs', 'org_members')
         and exists (select from pg_policy p where p.polrelid = c.oid and p.polname = c.relname || '_service')))
   order by c.relname`

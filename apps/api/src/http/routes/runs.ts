@@ -139,13 +139,12 @@ export const runRoutes: readonly Route[] = [
     answers: {
       201: { description: 'The run.', schema: runDetail, headers: { location: 'Address of the run.' } },
     },
-  })(async ({ tx, acting, orgId, member, body, deps, role }) => {
+  })(async ({ tx, acting, orgId, member, body, role }) => {
     const db = acting()
     const actor = { orgId, orgName: '', userId: member.userId }
     const wanted = await readPlan(db, body)
     const made = await createRun(db, {
       actor,
-      env: deps.env,
       ...wanted,
       ...given({ name: body.name, sample: body.sample }),
     })
