@@ -399,7 +399,8 @@ CREATE TABLE public.collection_runs (
   retry_of_run_id uuid,
   retry_root_run_id uuid,
   contradicted_micros bigint DEFAULT 0 NOT NULL,
-  pause_unserved boolean DEFAULT false NOT NULL
+  pause_unserved boolean DEFAULT false NOT NULL,
+  evidence_removed_at timestamp with time zone
 );
 
 CREATE TABLE public.collection_settings (
@@ -411,7 +412,11 @@ CREATE TABLE public.collection_settings (
   created_at timestamp with time zone DEFAULT now() NOT NULL,
   updated_at timestamp with time zone,
   filters jsonb DEFAULT '{}'::jsonb NOT NULL,
-  month_cap_micros bigint
+  month_cap_micros bigint,
+  keep_evidence_days integer DEFAULT 30 NOT NULL,
+  keep_sellers_days integer DEFAULT 365 NOT NULL,
+  keep_exports_days integer DEFAULT 7 NOT NULL,
+  keep_audit_days integer DEFAULT 400 NOT NULL
 );
 
 CREATE TABLE public.collection_sightings (
@@ -433,6 +438,68 @@ CREATE TABLE public.collection_workers (
   stopped_at timestamp with time zone,
   stop_because text,
   credentials text[]
+);
+
+CREATE TABLE public.compliance_do_not_collect (
+  id uuid NOT NULL,
+  org_id uuid NOT NULL,
+  display_name text NOT NULL,
+  normalized_name text NOT NULL,
+  note text,
+  added_by uuid NOT NULL,
+  added_at timestamp with time zone DEFAULT now() NOT NULL,
+  removed_seller_id uuid
+);
+
+CREATE TABLE public.compliance_erasures (
+  id uuid NOT NULL,
+  source text NOT NULL,
+  notification_id text,
+  org_id uuid,
+  requested_by uuid,
+  state text DEFAULT 'pending'::text NOT NULL,
+  identity_key_id text,
+  identity_nonce bytea,
+  identity_sealed bytea,
+  attempts integer DEFAULT 0 NOT NULL,
+  next_at timestamp with time zone DEFAULT now() NOT NULL,
+  trouble text,
+  received_at timestamp with time zone DEFAULT now() NOT NULL,
+  due_at timestamp with time zone DEFAULT (now() + '01:00:00'::interval) NOT NULL,
+  rows_gone_at timestamp with time zone,
+  done_at timestamp with time zone,
+  counts jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+CREATE TABLE public.compliance_sweeps (
+  org_id uuid NOT NULL,
+  next_at timestamp with time zone DEFAULT now() NOT NULL,
+  swept_at timestamp with time zone,
+  trouble text,
+  evidence_rows bigint DEFAULT 0 NOT NULL,
+  sellers bigint DEFAULT 0 NOT NULL,
+  audit_rows bigint DEFAULT 0 NOT NULL
+);
+
+CREATE TABLE public.compliance_tombstones (
+  hash bytea NOT NULL,
+  org_id uuid,
+  created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.compliance_version (
+  one boolean DEFAULT true NOT NULL,
+  version bigint DEFAULT 0 NOT NULL
+);
+
+CREATE TABLE public.installation_key (
+  one boolean DEFAULT true NOT NULL,
+  key_id text NOT NULL,
+  key_check bytea NOT NULL,
+  hash_nonce bytea NOT NULL,
+  hash_sealed bytea NOT NULL,
+  created_at timestamp with time zone DEFAULT now() NOT NULL,
+  rotated_at timestamp with time zone
 );
 
 CREATE TABLE public.org_invitations (
@@ -479,6 +546,18 @@ CREATE TABLE public.provider_accounts (
   quota_zone text DEFAULT 'America/Los_Angeles'::text NOT NULL
 );
 
+CREATE TABLE public.provider_credentials (
+  account_id uuid NOT NULL,
+  field text NOT NULL,
+  org_id uuid,
+  key_id text NOT NULL,
+  nonce bytea NOT NULL,
+  sealed bytea NOT NULL,
+  ends text NOT NULL,
+  set_by uuid NOT NULL,
+  set_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.provider_governors (
   account_id uuid NOT NULL,
   window_calls real DEFAULT 10 NOT NULL,
@@ -509,6 +588,13 @@ CREATE TABLE public.provider_prices (
   kind text NOT NULL,
   price_micros bigint NOT NULL,
   updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.provider_terms (
+  org_id uuid NOT NULL,
+  account_id uuid NOT NULL,
+  confirmed_by uuid NOT NULL,
+  confirmed_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE TABLE public.seller_act_rows (
@@ -1024,6 +1110,50 @@ CREATE OR REPLACE FUNCTION public.gleaner_claim_org()
  SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$ SELECT nullif(auth.jwt() ->> 'org_id', '')::uuid $function$;
 
+CREATE OR REPLACE FUNCTION public.gleaner_compliance_raise()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+  raised bigint;
+BEGIN
+  PERFORM pg_advisory_xact_lock(724102, 1);
+  UPDATE compliance_version SET version = version + 1 RETURNING version INTO raised;
+  RETURN raised;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_compliance_version()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM pg_advisory_xact_lock_shared(724102, 1);
+  RETURN (SELECT version FROM compliance_version);
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_erase_items(names text[], org uuid, most integer)
+ RETURNS TABLE(run_id uuid, org_id uuid, items integer)
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+  WITH found AS MATERIALIZED (
+    SELECT i.id, r.id AS run, r.org_id AS owner FROM collection_runs r CROSS JOIN LATERAL (
+      SELECT x.id FROM collection_items x
+      WHERE x.run_id = r.id AND x.item_type = 'ebay_seller' AND x.external_id = ANY (names)
+    ) i
+    WHERE org IS NULL OR r.org_id = org LIMIT most
+  ), erased AS (
+    UPDATE collection_items x SET external_id = 'erased:' || x.id, data = NULL FROM found WHERE x.id = found.id
+    RETURNING found.run, found.owner
+  )
+  SELECT run, owner, count(*)::integer FROM erased GROUP BY run, owner
+$function$;
+
 CREATE OR REPLACE FUNCTION public.gleaner_event_notifies()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1312,6 +1442,53 @@ AS $function$
   SELECT u.id, coalesce(u.raw_user_meta_data ->> 'name', u.raw_user_meta_data ->> 'full_name'), u.email::text
   FROM org_members m JOIN auth.users u ON u.id = m.user_id
   WHERE m.org_id = org AND gleaner_has_role(org, 'viewer')
+$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_redact_audit(names text[], targets text[], org uuid)
+ RETURNS TABLE(org_id uuid, changed integer)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+  -- As a whole JSON text, and as a whole word of a sentence; names hold letters, digits and . _ - *
+  quoted text := '"(' || array_to_string(ARRAY(
+    SELECT regexp_replace(n, '([^[:alnum:]])', '\\\1', 'g') FROM unnest(names) AS n), '|') || ')"';
+  worded text := '(?<![[:alnum:]._*-])' || substr(quoted, 2, length(quoted) - 2) || '(?![[:alnum:]_*-])';
+BEGIN
+  IF cardinality(names) = 0 OR '' = ANY (names) THEN
+    RAISE EXCEPTION 'nobody is named' USING ERRCODE = 'GL003';
+  END IF;
+  PERFORM set_config('gleaner.audit_keeper', 'on', true);
+  RETURN QUERY
+  WITH changed AS (
+    UPDATE audit_log a SET
+      before = CASE WHEN a.target = ANY (targets) THEN gleaner_redacted(a.before)
+        ELSE regexp_replace(a.before::text, quoted, '"[erased]"', 'gi')::jsonb END,
+      after = CASE WHEN a.target = ANY (targets) THEN gleaner_redacted(a.after)
+        ELSE regexp_replace(a.after::text, quoted, '"[erased]"', 'gi')::jsonb END,
+      note = CASE WHEN a.target = ANY (targets) THEN '[erased]' ELSE regexp_replace(a.note, worded, '[erased]', 'gi') END
+    WHERE (org IS NULL OR a.org_id = org) AND (
+      (a.target = ANY (targets) AND (a.note IS DISTINCT FROM '[erased]'
+        OR a.before IS DISTINCT FROM gleaner_redacted(a.before) OR a.after IS DISTINCT FROM gleaner_redacted(a.after)))
+      OR (a.target <> ALL (targets)
+        AND (a.before::text ~* quoted OR a.after::text ~* quoted OR a.note ~* worded)))
+    RETURNING a.org_id
+  )
+  SELECT c.org_id, count(*)::integer FROM changed c GROUP BY c.org_id;
+  PERFORM set_config('gleaner.audit_keeper', 'off', true);
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION public.gleaner_redacted(told jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+  SELECT CASE WHEN jsonb_typeof(told) = 'object'
+    THEN (SELECT coalesce(jsonb_object_agg(key, '[erased]'), '{}') FROM jsonb_object_keys(told) AS key)
+    ELSE NULL END
 $function$;
 
 CREATE OR REPLACE FUNCTION public.gleaner_room(p_account uuid, p_run uuid, p_wanted integer)
@@ -1710,6 +1887,25 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION public.gleaner_trim_audit(org uuid, most integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+  days integer := coalesce((SELECT keep_audit_days FROM collection_settings WHERE org_id = org), 400);
+  removed integer;
+BEGIN
+  PERFORM set_config('gleaner.audit_keeper', 'on', true);
+  DELETE FROM audit_log WHERE id IN (
+    SELECT id FROM audit_log WHERE org_id = org AND at < now() - days * interval '1 day' ORDER BY id LIMIT most);
+  GET DIAGNOSTICS removed = ROW_COUNT;
+  PERFORM set_config('gleaner.audit_keeper', 'off', true);
+  RETURN removed;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION public.is_member(org uuid)
  RETURNS boolean
  LANGUAGE sql
@@ -1863,11 +2059,49 @@ ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_pkey P
 ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_org_id_key UNIQUE (org_id);
 ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_cap_range CHECK (((budget_cap_cents >= 0) AND (budget_cap_cents <= 100000000)));
 ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_concurrency_range CHECK (((max_concurrent_runs >= 1) AND (max_concurrent_runs <= 1000)));
+ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_keep_audit_range CHECK (((keep_audit_days >= 90) AND (keep_audit_days <= 3650)));
+ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_keep_evidence_range CHECK (((keep_evidence_days >= 1) AND (keep_evidence_days <= 3650)));
+ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_keep_exports_range CHECK (((keep_exports_days >= 1) AND (keep_exports_days <= 365)));
+ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_keep_sellers_range CHECK (((keep_sellers_days >= 30) AND (keep_sellers_days <= 3650)));
 ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_month_cap_range CHECK (((month_cap_micros >= 0) AND (month_cap_micros <= '1000000000000'::bigint)));
 ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_soft_range CHECK (((soft_warning_percent >= 1) AND (soft_warning_percent <= 100)));
 ALTER TABLE public.collection_sightings ADD CONSTRAINT collection_sightings_pkey PRIMARY KEY (item_id, rung);
 ALTER TABLE public.collection_sightings ADD CONSTRAINT collection_sightings_aligned CHECK ((cardinality(listing_counts) = cardinality(seller_ids)));
 ALTER TABLE public.collection_workers ADD CONSTRAINT collection_workers_pkey PRIMARY KEY (id);
+ALTER TABLE public.compliance_do_not_collect ADD CONSTRAINT compliance_do_not_collect_pkey PRIMARY KEY (id);
+ALTER TABLE public.compliance_do_not_collect ADD CONSTRAINT compliance_do_not_collect_unique UNIQUE (org_id, normalized_name);
+ALTER TABLE public.compliance_do_not_collect ADD CONSTRAINT compliance_do_not_collect_name_length CHECK (((char_length(display_name) >= 1) AND (char_length(display_name) <= 200)));
+ALTER TABLE public.compliance_do_not_collect ADD CONSTRAINT compliance_do_not_collect_normalized_length CHECK (((char_length(normalized_name) >= 1) AND (char_length(normalized_name) <= 200)));
+ALTER TABLE public.compliance_do_not_collect ADD CONSTRAINT compliance_do_not_collect_note_length CHECK (((char_length(note) >= 1) AND (char_length(note) <= 1000)));
+ALTER TABLE public.compliance_erasures ADD CONSTRAINT compliance_erasures_pkey PRIMARY KEY (id);
+ALTER TABLE public.compliance_erasures ADD CONSTRAINT compliance_erasures_notification_unique UNIQUE (notification_id);
+ALTER TABLE public.compliance_erasures ADD CONSTRAINT compliance_erasures_attempts_range CHECK ((attempts >= 0));
+ALTER TABLE public.compliance_erasures ADD CONSTRAINT compliance_erasures_done_fits CHECK (((state = 'done'::text) = (done_at IS NOT NULL)));
+ALTER TABLE public.compliance_erasures ADD CONSTRAINT compliance_erasures_identity_fits CHECK ((num_nonnulls(identity_key_id, identity_nonce, identity_sealed) =
+CASE state
+    WHEN 'done'::text THEN 0
+    ELSE 3
+END));
+ALTER TABLE public.compliance_erasures ADD CONSTRAINT compliance_erasures_notification_length CHECK (((char_length(notification_id) >= 1) AND (char_length(notification_id) <= 200)));
+ALTER TABLE public.compliance_erasures ADD CONSTRAINT compliance_erasures_source_fits CHECK (
+CASE source
+    WHEN 'ebay'::text THEN ((notification_id IS NOT NULL) AND (org_id IS NULL) AND (requested_by IS NULL))
+    ELSE ((notification_id IS NULL) AND (org_id IS NOT NULL) AND (requested_by IS NOT NULL))
+END);
+ALTER TABLE public.compliance_erasures ADD CONSTRAINT compliance_erasures_source_known CHECK ((source = ANY (ARRAY['ebay'::text, 'owner'::text])));
+ALTER TABLE public.compliance_erasures ADD CONSTRAINT compliance_erasures_state_known CHECK ((state = ANY (ARRAY['pending'::text, 'done'::text])));
+ALTER TABLE public.compliance_erasures ADD CONSTRAINT compliance_erasures_trouble_length CHECK ((char_length(trouble) <= 300));
+ALTER TABLE public.compliance_sweeps ADD CONSTRAINT compliance_sweeps_pkey PRIMARY KEY (org_id);
+ALTER TABLE public.compliance_sweeps ADD CONSTRAINT compliance_sweeps_trouble_length CHECK ((char_length(trouble) <= 300));
+ALTER TABLE public.compliance_tombstones ADD CONSTRAINT compliance_tombstones_unique UNIQUE NULLS NOT DISTINCT (hash, org_id);
+ALTER TABLE public.compliance_tombstones ADD CONSTRAINT compliance_tombstones_hash_length CHECK ((octet_length(hash) = 32));
+ALTER TABLE public.compliance_version ADD CONSTRAINT compliance_version_pkey PRIMARY KEY (one);
+ALTER TABLE public.compliance_version ADD CONSTRAINT compliance_version_one CHECK (one);
+ALTER TABLE public.installation_key ADD CONSTRAINT installation_key_pkey PRIMARY KEY (one);
+ALTER TABLE public.installation_key ADD CONSTRAINT installation_key_check_length CHECK ((octet_length(key_check) = 32));
+ALTER TABLE public.installation_key ADD CONSTRAINT installation_key_id_form CHECK ((key_id ~ '^[0-9a-f]{16}$'::text));
+ALTER TABLE public.installation_key ADD CONSTRAINT installation_key_nonce_length CHECK ((octet_length(hash_nonce) = 12));
+ALTER TABLE public.installation_key ADD CONSTRAINT installation_key_one CHECK (one);
 ALTER TABLE public.org_invitations ADD CONSTRAINT org_invitations_pkey PRIMARY KEY (id);
 ALTER TABLE public.org_invitations ADD CONSTRAINT org_invitations_token_unique UNIQUE (token_hash);
 ALTER TABLE public.org_invitations ADD CONSTRAINT org_invitations_accepted_by_somebody CHECK (((accepted_at IS NULL) = (accepted_by IS NULL)));
@@ -1889,6 +2123,12 @@ ALTER TABLE public.provider_accounts ADD CONSTRAINT provider_accounts_max_in_fli
 ALTER TABLE public.provider_accounts ADD CONSTRAINT provider_accounts_max_per_second_range CHECK (((max_per_second >= 1) AND (max_per_second <= 100000)));
 ALTER TABLE public.provider_accounts ADD CONSTRAINT provider_accounts_name_form CHECK ((name ~ '^[a-z0-9][a-z0-9-]{0,62}$'::text));
 ALTER TABLE public.provider_accounts ADD CONSTRAINT provider_accounts_quota_zone_form CHECK ((quota_zone ~ '^[A-Za-z][A-Za-z0-9_+/-]{0,63}$'::text));
+ALTER TABLE public.provider_credentials ADD CONSTRAINT provider_credentials_pkey PRIMARY KEY (account_id, field);
+ALTER TABLE public.provider_credentials ADD CONSTRAINT provider_credentials_ends_length CHECK ((char_length(ends) <= 4));
+ALTER TABLE public.provider_credentials ADD CONSTRAINT provider_credentials_field_known CHECK ((field = ANY (ARRAY['user'::text, 'secret'::text])));
+ALTER TABLE public.provider_credentials ADD CONSTRAINT provider_credentials_key_id_form CHECK ((key_id ~ '^[0-9a-f]{16}$'::text));
+ALTER TABLE public.provider_credentials ADD CONSTRAINT provider_credentials_nonce_length CHECK ((octet_length(nonce) = 12));
+ALTER TABLE public.provider_credentials ADD CONSTRAINT provider_credentials_sealed_length CHECK (((octet_length(sealed) >= 16) AND (octet_length(sealed) <= 8192)));
 ALTER TABLE public.provider_governors ADD CONSTRAINT provider_governors_pkey PRIMARY KEY (account_id);
 ALTER TABLE public.provider_governors ADD CONSTRAINT provider_governors_day_calls_range CHECK ((day_calls >= 0));
 ALTER TABLE public.provider_governors ADD CONSTRAINT provider_governors_health_known CHECK ((health = ANY (ARRAY['healthy'::text, 'testing'::text, 'stopped'::text])));
@@ -1898,6 +2138,7 @@ ALTER TABLE public.provider_governors ADD CONSTRAINT provider_governors_window_r
 ALTER TABLE public.provider_prices ADD CONSTRAINT provider_prices_pkey PRIMARY KEY (account_id, kind);
 ALTER TABLE public.provider_prices ADD CONSTRAINT provider_prices_kind_known CHECK ((kind = ANY (ARRAY['ebay.search'::text, 'oxylabs.amazon_bestsellers'::text, 'oxylabs.ebay'::text, 'keepa.token'::text])));
 ALTER TABLE public.provider_prices ADD CONSTRAINT provider_prices_range CHECK (((price_micros >= 0) AND (price_micros <= 1000000000)));
+ALTER TABLE public.provider_terms ADD CONSTRAINT provider_terms_pkey PRIMARY KEY (org_id, account_id);
 ALTER TABLE public.seller_act_rows ADD CONSTRAINT seller_act_rows_pkey PRIMARY KEY (act_id, seller_id);
 ALTER TABLE public.seller_acts ADD CONSTRAINT seller_acts_pkey PRIMARY KEY (id);
 ALTER TABLE public.seller_acts ADD CONSTRAINT seller_acts_count_range CHECK ((seller_count >= 0));
@@ -1981,11 +2222,19 @@ ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_retry_root_run
 ALTER TABLE public.collection_runs ADD CONSTRAINT collection_runs_search_account_id_fkey FOREIGN KEY (search_account_id) REFERENCES public.provider_accounts(id) ON DELETE RESTRICT;
 ALTER TABLE public.collection_settings ADD CONSTRAINT collection_settings_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.collection_sightings ADD CONSTRAINT collection_sightings_item_id_fkey FOREIGN KEY (item_id) REFERENCES public.collection_items(id) ON DELETE CASCADE;
+ALTER TABLE public.compliance_do_not_collect ADD CONSTRAINT compliance_do_not_collect_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
+ALTER TABLE public.compliance_erasures ADD CONSTRAINT compliance_erasures_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
+ALTER TABLE public.compliance_sweeps ADD CONSTRAINT compliance_sweeps_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
+ALTER TABLE public.compliance_tombstones ADD CONSTRAINT compliance_tombstones_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.org_invitations ADD CONSTRAINT org_invitations_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.org_members ADD CONSTRAINT org_members_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.org_members ADD CONSTRAINT org_members_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE;
+ALTER TABLE public.provider_credentials ADD CONSTRAINT provider_credentials_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.provider_accounts(id) ON DELETE CASCADE;
+ALTER TABLE public.provider_credentials ADD CONSTRAINT provider_credentials_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE SET NULL;
 ALTER TABLE public.provider_governors ADD CONSTRAINT provider_governors_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.provider_accounts(id) ON DELETE CASCADE;
 ALTER TABLE public.provider_prices ADD CONSTRAINT provider_prices_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.provider_accounts(id) ON DELETE CASCADE;
+ALTER TABLE public.provider_terms ADD CONSTRAINT provider_terms_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.provider_accounts(id) ON DELETE CASCADE;
+ALTER TABLE public.provider_terms ADD CONSTRAINT provider_terms_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
 ALTER TABLE public.seller_act_rows ADD CONSTRAINT seller_act_rows_act_id_fkey FOREIGN KEY (act_id) REFERENCES public.seller_acts(id) ON DELETE CASCADE;
 ALTER TABLE public.seller_act_rows ADD CONSTRAINT seller_act_rows_seller_id_fkey FOREIGN KEY (seller_id) REFERENCES public.sellers(id) ON DELETE CASCADE;
 ALTER TABLE public.seller_acts ADD CONSTRAINT seller_acts_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(id) ON DELETE CASCADE;
@@ -2035,6 +2284,7 @@ CREATE INDEX idx_collection_run_figures_org_id ON public.collection_run_figures 
 CREATE UNIQUE INDEX collection_runs_one_open_retry ON public.collection_runs USING btree (retry_root_run_id) WHERE ((retry_root_run_id IS NOT NULL) AND (status = ANY (ARRAY['pending'::text, 'running'::text, 'paused'::text])));
 CREATE INDEX idx_collection_runs_created_at ON public.collection_runs USING btree (created_at);
 CREATE INDEX idx_collection_runs_created_by ON public.collection_runs USING btree (created_by);
+CREATE INDEX idx_collection_runs_evidence_kept ON public.collection_runs USING btree (org_id, created_at) WHERE (evidence_removed_at IS NULL);
 CREATE INDEX idx_collection_runs_list_account_id ON public.collection_runs USING btree (list_account_id);
 CREATE INDEX idx_collection_runs_listing ON public.collection_runs USING btree (list_account_id) WHERE (status = 'running'::text);
 CREATE INDEX idx_collection_runs_open ON public.collection_runs USING btree (org_id, number) WHERE (status = ANY (ARRAY['pending'::text, 'running'::text, 'paused'::text]));
@@ -2047,9 +2297,14 @@ CREATE INDEX idx_collection_runs_searching ON public.collection_runs USING btree
 CREATE INDEX idx_collection_runs_status ON public.collection_runs USING btree (status);
 CREATE INDEX idx_collection_sightings_sellers ON public.collection_sightings USING gin (seller_ids);
 CREATE INDEX idx_collection_workers_heartbeat ON public.collection_workers USING btree (heartbeat_at) WHERE (stopped_at IS NULL);
+CREATE INDEX idx_compliance_erasures_org_id ON public.compliance_erasures USING btree (org_id) WHERE (org_id IS NOT NULL);
+CREATE INDEX idx_compliance_erasures_pending ON public.compliance_erasures USING btree (next_at) WHERE (state = 'pending'::text);
+CREATE INDEX idx_compliance_tombstones_org_id ON public.compliance_tombstones USING btree (org_id) WHERE (org_id IS NOT NULL);
 CREATE INDEX idx_org_invitations_org_id ON public.org_invitations USING btree (org_id, created_at, id);
 CREATE UNIQUE INDEX org_invitations_one_open ON public.org_invitations USING btree (org_id, email) WHERE ((accepted_at IS NULL) AND (revoked_at IS NULL));
 CREATE INDEX org_members_user_id ON public.org_members USING btree (user_id);
+CREATE INDEX idx_provider_credentials_org_id ON public.provider_credentials USING btree (org_id);
+CREATE INDEX idx_provider_terms_account_id ON public.provider_terms USING btree (account_id);
 CREATE INDEX idx_seller_act_rows_seller_id ON public.seller_act_rows USING btree (seller_id);
 CREATE INDEX idx_seller_acts_org_id ON public.seller_acts USING btree (org_id, at);
 CREATE INDEX idx_seller_exports_expires ON public.seller_exports USING btree (expires_at) WHERE (state = 'ready'::text);
@@ -2106,7 +2361,7 @@ CREATE TRIGGER two_factors_audited AFTER UPDATE ON gleaner_auth.two_factors FOR 
 CREATE TRIGGER users_audited AFTER UPDATE ON gleaner_auth.users FOR EACH ROW EXECUTE FUNCTION gleaner_auth.user_audited();
 CREATE TRIGGER users_person_changed BEFORE UPDATE ON gleaner_auth.users FOR EACH ROW WHEN (((old.email IS DISTINCT FROM new.email) OR (old.name IS DISTINCT FROM new.name))) EXECUTE FUNCTION gleaner_auth.person_made();
 CREATE TRIGGER users_person_made BEFORE INSERT ON gleaner_auth.users FOR EACH ROW EXECUTE FUNCTION gleaner_auth.person_made();
-CREATE TRIGGER audit_log_final BEFORE DELETE OR UPDATE ON public.audit_log FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_append_only();
+CREATE TRIGGER audit_log_final BEFORE DELETE OR UPDATE ON public.audit_log FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (current_setting('gleaner.audit_keeper'::text, true) IS DISTINCT FROM 'on'::text))) EXECUTE FUNCTION public.gleaner_append_only();
 CREATE TRIGGER collection_call_resolutions_final BEFORE DELETE OR UPDATE ON public.collection_call_resolutions FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_append_only();
 CREATE TRIGGER collection_call_resolutions_inserted AFTER INSERT ON public.collection_call_resolutions REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_calls_resolved();
 CREATE TRIGGER collection_calls_illegal BEFORE UPDATE ON public.collection_calls FOR EACH ROW WHEN ((
@@ -2124,7 +2379,7 @@ CREATE TRIGGER collection_events_notify AFTER INSERT ON public.collection_events
 CREATE CONSTRAINT TRIGGER collection_events_positioned AFTER INSERT ON public.collection_events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.gleaner_event_positioned();
 CREATE TRIGGER collection_hooks_touch BEFORE UPDATE ON public.collection_hooks FOR EACH ROW EXECUTE FUNCTION public.gleaner_touch();
 CREATE TRIGGER collection_items_begin BEFORE INSERT ON public.collection_items FOR EACH ROW WHEN ((NOT (((new.item_type = 'amazon_product'::text) AND (new.status = ANY (ARRAY['pending'::text, 'skipped'::text]))) OR ((new.item_type = 'ebay_seller'::text) AND (new.status = 'completed'::text))))) EXECUTE FUNCTION public.gleaner_item_begins();
-CREATE TRIGGER collection_items_illegal BEFORE UPDATE ON public.collection_items FOR EACH ROW WHEN ((((old.status <> ALL (ARRAY['pending'::text, 'processing'::text])) AND ((new.status <> old.status) OR (new.outcome IS DISTINCT FROM old.outcome))) OR (new.epoch < old.epoch) OR (new.cost_micros < old.cost_micros) OR (new.id <> old.id) OR (new.run_id <> old.run_id) OR (new.item_type <> old.item_type) OR (new.external_id <> old.external_id) OR (new.new_to_org <> old.new_to_org))) EXECUTE FUNCTION public.gleaner_item_illegal();
+CREATE TRIGGER collection_items_illegal BEFORE UPDATE ON public.collection_items FOR EACH ROW WHEN ((((old.status <> ALL (ARRAY['pending'::text, 'processing'::text])) AND ((new.status <> old.status) OR (new.outcome IS DISTINCT FROM old.outcome))) OR (new.epoch < old.epoch) OR (new.cost_micros < old.cost_micros) OR (new.id <> old.id) OR (new.run_id <> old.run_id) OR (new.item_type <> old.item_type) OR (new.new_to_org <> old.new_to_org) OR ((new.external_id <> old.external_id) AND (NOT ((old.item_type = 'ebay_seller'::text) AND (new.external_id = ('erased:'::text || old.id))))))) EXECUTE FUNCTION public.gleaner_item_illegal();
 CREATE TRIGGER collection_items_inserted AFTER INSERT ON public.collection_items REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_items_inserted();
 CREATE TRIGGER collection_items_only_with_run BEFORE DELETE ON public.collection_items FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION public.gleaner_only_with_run();
 CREATE TRIGGER collection_items_updated AFTER UPDATE ON public.collection_items REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION public.gleaner_items_updated();
@@ -2186,12 +2441,20 @@ ALTER TABLE public.collection_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_settings ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_sightings ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.collection_workers ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.compliance_do_not_collect ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.compliance_erasures ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.compliance_sweeps ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.compliance_tombstones ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.compliance_version ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.installation_key ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.org_invitations ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.org_members ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.orgs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.provider_accounts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.provider_credentials ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.provider_governors ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.provider_prices ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.provider_terms ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.seller_act_rows ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.seller_acts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.seller_export_parts ENABLE ROW LEVEL SECURITY;
@@ -2457,6 +2720,36 @@ CREATE POLICY collection_workers_service_role ON public.collection_workers AS PE
   USING (true)
   WITH CHECK (true);
 
+CREATE POLICY compliance_do_not_collect_claim_org ON public.compliance_do_not_collect AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
+CREATE POLICY compliance_do_not_collect_member_read ON public.compliance_do_not_collect AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY compliance_do_not_collect_service_role ON public.compliance_do_not_collect AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY compliance_erasures_service_role ON public.compliance_erasures AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY compliance_sweeps_service_role ON public.compliance_sweeps AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY compliance_tombstones_service_role ON public.compliance_tombstones AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY compliance_version_service_role ON public.compliance_version AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY installation_key_service_role ON public.installation_key AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
 CREATE POLICY org_invitations_admin_insert ON public.org_invitations AS PERMISSIVE FOR INSERT TO authenticated
   WITH CHECK ((public.gleaner_has_role(org_id, 'admin'::text) AND public.gleaner_has_role(org_id, role) AND (invited_by = auth.uid())));
 
@@ -2515,6 +2808,10 @@ CREATE POLICY provider_accounts_service_role ON public.provider_accounts AS PERM
   USING (true)
   WITH CHECK (true);
 
+CREATE POLICY provider_credentials_service_role ON public.provider_credentials AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
 CREATE POLICY provider_governors_read ON public.provider_governors AS PERMISSIVE FOR SELECT TO authenticated
   USING (true);
 
@@ -2526,6 +2823,16 @@ CREATE POLICY provider_prices_read ON public.provider_prices AS PERMISSIVE FOR S
   USING (true);
 
 CREATE POLICY provider_prices_service_role ON public.provider_prices AS PERMISSIVE FOR ALL TO service_role
+  USING (true)
+  WITH CHECK (true);
+
+CREATE POLICY provider_terms_claim_org ON public.provider_terms AS RESTRICTIVE FOR ALL TO authenticated
+  USING (((( SELECT public.gleaner_claim_org() AS gleaner_claim_org) IS NULL) OR (org_id = ( SELECT public.gleaner_claim_org() AS gleaner_claim_org))));
+
+CREATE POLICY provider_terms_member_read ON public.provider_terms AS PERMISSIVE FOR SELECT TO authenticated
+  USING ((org_id IN ( SELECT public.member_org_ids() AS member_org_ids)));
+
+CREATE POLICY provider_terms_service_role ON public.provider_terms AS PERMISSIVE FOR ALL TO service_role
   USING (true)
   WITH CHECK (true);
 
@@ -2765,6 +3072,9 @@ REVOKE ALL ON FUNCTION public.gleaner_calls_resolved() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_calls_updated() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_category_changed() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_claim_org() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_compliance_raise() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_compliance_version() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_erase_items(names text[], org uuid, most integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_event_notifies() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_event_positioned() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_events_inserted() FROM PUBLIC;
@@ -2777,6 +3087,8 @@ REVOKE ALL ON FUNCTION public.gleaner_month_cap_changed() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_month_left(p_org uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_open_month(p_org uuid, p_month date) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_people(org uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_redact_audit(names text[], targets text[], org uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_redacted(told jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_room(p_account uuid, p_run uuid, p_wanted integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_run_delete() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_run_deleted() FROM PUBLIC;
@@ -2785,6 +3097,7 @@ REVOKE ALL ON FUNCTION public.gleaner_run_place() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_sellers_named(org uuid, pattern text, most bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_sightings_of(seller uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_take_room(p_account uuid, p_calls integer, p_counted boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_trim_audit(org uuid, most integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.is_member(org uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.member_org_ids() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.member_role(org uuid) FROM PUBLIC;
@@ -2827,6 +3140,8 @@ GRANT DELETE, SELECT ON public.api_requests TO authenticated;
 GRANT DELETE, SELECT ON public.api_requests TO service_role;
 GRANT DELETE, SELECT ON public.collection_hooks TO service_role;
 GRANT DELETE, SELECT ON public.collection_runs TO authenticated;
+GRANT DELETE, SELECT ON public.compliance_do_not_collect TO service_role;
+GRANT DELETE, SELECT ON public.provider_credentials TO service_role;
 GRANT DELETE, SELECT ON public.seller_acts TO service_role;
 GRANT DELETE, SELECT ON public.seller_export_profiles TO authenticated;
 GRANT DELETE, SELECT ON public.seller_exports TO authenticated;
@@ -2866,11 +3181,19 @@ GRANT SELECT ON public.collection_run_figures TO authenticated;
 GRANT SELECT ON public.collection_settings TO authenticated;
 GRANT SELECT ON public.collection_sightings TO authenticated;
 GRANT SELECT ON public.collection_workers TO authenticated;
+GRANT SELECT ON public.compliance_do_not_collect TO authenticated;
+GRANT SELECT ON public.compliance_erasures TO service_role;
+GRANT SELECT ON public.compliance_sweeps TO service_role;
+GRANT SELECT ON public.compliance_tombstones TO service_role;
+GRANT SELECT ON public.compliance_version TO service_role;
+GRANT SELECT ON public.installation_key TO service_role;
 GRANT SELECT ON public.org_invitations TO service_role;
 GRANT SELECT ON public.orgs TO authenticated;
 GRANT SELECT ON public.provider_accounts TO authenticated;
 GRANT SELECT ON public.provider_governors TO authenticated;
 GRANT SELECT ON public.provider_prices TO authenticated;
+GRANT SELECT ON public.provider_terms TO authenticated;
+GRANT SELECT ON public.provider_terms TO service_role;
 GRANT SELECT ON public.seller_acts TO authenticated;
 GRANT SELECT ON public.seller_export_parts TO authenticated;
 GRANT SELECT ON public.seller_list TO authenticated;
@@ -2883,12 +3206,15 @@ GRANT SELECT ON public.sightings TO authenticated;
 GRANT SELECT ON public.sightings TO service_role;
 GRANT SELECT, UPDATE ON public.provider_governors TO service_role;
 GRANT INSERT (account_id, attempt, booked_at, category_id, charge_micros, epoch, hold_micros, id, item_id, lease_until, outcome, request, run_id, rung, state, worker_id) ON public.collection_calls TO service_role;
+GRANT INSERT (account_id, confirmed_by, org_id) ON public.provider_terms TO service_role;
+GRANT INSERT (account_id, ends, field, key_id, nonce, org_id, sealed, set_by) ON public.provider_credentials TO service_role;
 GRANT INSERT (action, actor_id, after, before, note, org_id, target) ON public.audit_log TO authenticated;
 GRANT INSERT (action, actor_id, after, before, note, org_id, target) ON public.audit_log TO service_role;
 GRANT INSERT (actor_id, amount_micros, call_id, how, note, verdict) ON public.collection_call_resolutions TO service_role;
 GRANT INSERT (actor_id, data, run_id, seq, type) ON public.collection_events TO service_role;
 GRANT INSERT (actor_id, id, kind, org_id) ON public.seller_acts TO authenticated;
 GRANT INSERT (actor_id, id, kind, org_id) ON public.seller_acts TO service_role;
+GRANT INSERT (added_by, display_name, id, normalized_name, note, org_id, removed_seller_id) ON public.compliance_do_not_collect TO service_role;
 GRANT INSERT (changed_by, name, org_id, seller_id) ON public.seller_names TO authenticated;
 GRANT INSERT (changed_by, name, org_id, seller_id) ON public.seller_names TO service_role;
 GRANT INSERT (columns, created_by, descending, filter, format, id, only_new, org_id, profile_id, safe, sort) ON public.seller_exports TO authenticated;
@@ -2898,32 +3224,42 @@ GRANT INSERT (created_by, expires_at, id, last_four, max_role, name, org_id, pre
 GRANT INSERT (email, id, invited_by, org_id, role, token_hash) ON public.org_invitations TO authenticated;
 GRANT INSERT (feedback_score, first_run_id, first_seen_at, last_seen_at, likeness_percent_sum, listing_count, matched_count, name, org_id, price_rule_count, ratio_high_permille, ratio_low_permille, run_count, seller_id) ON public.seller_list TO service_role;
 GRANT INSERT (flag, flagged_at, flagged_by, note, noted_at, noted_by, org_id, revision, seller_id) ON public.seller_marks TO authenticated;
+GRANT INSERT (hash, org_id) ON public.compliance_tombstones TO service_role;
+GRANT INSERT (hash_nonce, hash_sealed, key_check, key_id) ON public.installation_key TO service_role;
+GRANT INSERT (id, identity_key_id, identity_nonce, identity_sealed, notification_id, org_id, requested_by, source) ON public.compliance_erasures TO service_role;
 GRANT INSERT (item_ids, org_id, run_id) ON public.seller_list_due TO service_role;
 GRANT INSERT (key, principal, request_hash, user_id) ON public.api_requests TO authenticated;
 GRANT INSERT (org_id) ON public.collection_settings TO authenticated;
+GRANT INSERT (org_id) ON public.compliance_sweeps TO service_role;
 GRANT INSERT (org_id, secret, url) ON public.collection_hooks TO service_role;
 GRANT SELECT (accepted_at, accepted_by, created_at, email, expires_at, id, invited_by, org_id, revoked_at, revoked_by, role) ON public.org_invitations TO authenticated;
 GRANT SELECT (created_at, created_by, expires_at, id, last_four, last_used_at, max_role, name, org_id, prefix, revoked_at, revoked_by, scopes) ON public.api_keys TO authenticated;
 GRANT UPDATE (accepted_at, accepted_by) ON public.org_invitations TO service_role;
 GRANT UPDATE (answer, headers, status) ON public.api_requests TO authenticated;
+GRANT UPDATE (answer, headers, status) ON public.api_requests TO service_role;
 GRANT UPDATE (attempt, byte_count, ended_at, error_message, expires_at, lease_until, part_count, row_count, started_at, state, stop_requested_at, total_count) ON public.seller_exports TO service_role;
 GRANT UPDATE (attempt, cost_cents, cost_micros, epoch, error_code, error_message, finished_at, not_before, outcome, rung, status) ON public.collection_items TO service_role;
 GRANT UPDATE (attempt, epoch, error_code, error_message, finished_at, not_before, product_count, status, step) ON public.collection_run_categories TO service_role;
+GRANT UPDATE (attempts, counts, done_at, identity_key_id, identity_nonce, identity_sealed, next_at, rows_gone_at, state, trouble) ON public.compliance_erasures TO service_role;
 GRANT UPDATE (attempts, ended_at, error_message, lease_until, next_at, state, status_code) ON public.collection_notifications TO service_role;
+GRANT UPDATE (audit_rows, evidence_rows, next_at, sellers, swept_at, trouble) ON public.compliance_sweeps TO service_role;
 GRANT UPDATE (booked_at, charge_micros, duration_ms, error_code, error_message, lease_until, outcome, overruled_at, state) ON public.collection_calls TO service_role;
-GRANT UPDATE (budget_cap_cents, cap_micros, checkpoint, failure_reason, name, pause_limit, pause_needs_micros, pause_note, pause_reason, pause_unserved, phase, resume_at, sampled_at, soft_warned_at, start_requested_at, status) ON public.collection_runs TO service_role;
-GRANT UPDATE (budget_cap_cents, filters, max_concurrent_runs, month_cap_micros, soft_warning_percent) ON public.collection_settings TO authenticated;
+GRANT UPDATE (budget_cap_cents, cap_micros, checkpoint, evidence_removed_at, failure_reason, name, pause_limit, pause_needs_micros, pause_note, pause_reason, pause_unserved, phase, resume_at, sampled_at, soft_warned_at, start_requested_at, status) ON public.collection_runs TO service_role;
+GRANT UPDATE (budget_cap_cents, filters, keep_audit_days, keep_evidence_days, keep_exports_days, keep_sellers_days, max_concurrent_runs, month_cap_micros, soft_warning_percent) ON public.collection_settings TO authenticated;
 GRANT UPDATE (call_id, evidence, listing_counts, seen_at, seller_ids) ON public.collection_sightings TO service_role;
 GRANT UPDATE (columns, descending, filter, name, revision, sort) ON public.seller_views TO authenticated;
 GRANT UPDATE (columns, descending, filter, name, revision, sort) ON public.seller_views TO service_role;
 GRANT UPDATE (columns, format, last_export_at, last_seq, name, safe) ON public.seller_export_profiles TO authenticated;
 GRANT UPDATE (columns, format, last_export_at, last_seq, name, safe) ON public.seller_export_profiles TO service_role;
+GRANT UPDATE (confirmed_at, confirmed_by) ON public.provider_terms TO service_role;
 GRANT UPDATE (display_name) ON public.sellers TO authenticated;
 GRANT UPDATE (display_name, feedback_permille, feedback_score, item_count, last_seen_at, last_seen_run_id, normalized_name, platform_id, times_seen) ON public.sellers TO service_role;
+GRANT UPDATE (ends, key_id, nonce, org_id, sealed, set_at, set_by) ON public.provider_credentials TO service_role;
 GRANT UPDATE (feedback_score, first_run_id, first_seen_at, last_seen_at, likeness_percent_sum, listing_count, matched_count, name, price_rule_count, ratio_high_permille, ratio_low_permille, removed_at, removed_by, run_count) ON public.seller_list TO service_role;
 GRANT UPDATE (first_seen_at, last_seen_at, likeness_percent, price_rule, ratio_high_permille, ratio_low_permille) ON public.seller_matches TO service_role;
 GRANT UPDATE (flag, flagged_at, flagged_by, note, noted_at, noted_by, revision) ON public.seller_marks TO authenticated;
 GRANT UPDATE (flag, flagged_at, flagged_by, note, noted_at, noted_by, revision) ON public.seller_marks TO service_role;
+GRANT UPDATE (hash_nonce, hash_sealed, key_check, key_id, rotated_at) ON public.installation_key TO service_role;
 GRANT UPDATE (last_used_at) ON public.api_keys TO service_role;
 GRANT UPDATE (name) ON public.collection_runs TO authenticated;
 GRANT UPDATE (name) ON public.orgs TO authenticated;
@@ -2935,6 +3271,7 @@ GRANT UPDATE (secret, url) ON public.collection_hooks TO service_role;
 GRANT UPDATE (seller_count, undone_at, undone_by) ON public.seller_acts TO authenticated;
 GRANT UPDATE (seller_count, undone_at, undone_by) ON public.seller_acts TO service_role;
 GRANT UPDATE (stop_requested_at) ON public.seller_exports TO authenticated;
+GRANT UPDATE (version) ON public.compliance_version TO service_role;
 GRANT EXECUTE ON FUNCTION auth.jwt() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION auth.jwt() TO anon;
 GRANT EXECUTE ON FUNCTION auth.jwt() TO authenticated;
@@ -2950,6 +3287,9 @@ GRANT EXECUTE ON FUNCTION auth.uid() TO service_role;
 GRANT EXECUTE ON FUNCTION gleaner_auth.audit_person(person uuid, act text, fields jsonb) TO gleaner_auth;
 GRANT EXECUTE ON FUNCTION public.gleaner_claim_org() TO authenticated;
 GRANT EXECUTE ON FUNCTION public.gleaner_claim_org() TO service_role;
+GRANT EXECUTE ON FUNCTION public.gleaner_compliance_raise() TO service_role;
+GRANT EXECUTE ON FUNCTION public.gleaner_compliance_version() TO service_role;
+GRANT EXECUTE ON FUNCTION public.gleaner_erase_items(names text[], org uuid, most integer) TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_has_role(org uuid, at_least text) TO authenticated;
 GRANT EXECUTE ON FUNCTION public.gleaner_has_role(org uuid, at_least text) TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_me() TO authenticated;
@@ -2957,12 +3297,14 @@ GRANT EXECUTE ON FUNCTION public.gleaner_me() TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_month_left(p_org uuid) TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_people(org uuid) TO authenticated;
 GRANT EXECUTE ON FUNCTION public.gleaner_people(org uuid) TO service_role;
+GRANT EXECUTE ON FUNCTION public.gleaner_redact_audit(names text[], targets text[], org uuid) TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_room(p_account uuid, p_run uuid, p_wanted integer) TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_sellers_named(org uuid, pattern text, most bigint) TO authenticated;
 GRANT EXECUTE ON FUNCTION public.gleaner_sellers_named(org uuid, pattern text, most bigint) TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_sightings_of(seller uuid) TO authenticated;
 GRANT EXECUTE ON FUNCTION public.gleaner_sightings_of(seller uuid) TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_take_room(p_account uuid, p_calls integer, p_counted boolean) TO service_role;
+GRANT EXECUTE ON FUNCTION public.gleaner_trim_audit(org uuid, most integer) TO service_role;
 GRANT EXECUTE ON FUNCTION public.is_member(org uuid) TO authenticated;
 GRANT EXECUTE ON FUNCTION public.is_member(org uuid) TO service_role;
 GRANT EXECUTE ON FUNCTION public.member_org_ids() TO authenticated;
@@ -3042,11 +3384,22 @@ COMMENT ON COLUMN public.collection_runs.retry_of_run_id IS 'The ended run whose
 COMMENT ON COLUMN public.collection_runs.retry_root_run_id IS 'The first run of the family of retries. Set by trigger.';
 COMMENT ON COLUMN public.collection_runs.contradicted_micros IS 'What answers proved to be charged, up to the hold, for calls a person had settled as less. Kept by trigger.';
 COMMENT ON COLUMN public.collection_runs.pause_unserved IS 'Of a pause by provider: no worker has credentials for the accounts it needs. It goes on when one has.';
+COMMENT ON COLUMN public.collection_runs.evidence_removed_at IS 'When all evidence of this run had been removed, because it was kept long enough.';
 COMMENT ON COLUMN public.collection_settings.month_cap_micros IS 'The most all runs together may spend in a calendar month (UTC); null = no such cap.';
+COMMENT ON COLUMN public.collection_settings.keep_evidence_days IS 'What providers showed (listings, prices, feedback) is removed so long after it was seen.';
+COMMENT ON COLUMN public.collection_settings.keep_sellers_days IS 'A seller is removed, with every trace, so long after it was last seen.';
 COMMENT ON COLUMN public.collection_sightings.listing_counts IS 'Listings of each seller, in the order of seller_ids: counting needs no look into the evidence, which is compressed.';
 COMMENT ON COLUMN public.collection_sightings.evidence IS 'Per seller, in the order of seller_ids: [feedback score, feedback permille, [[listing id, title, price in cents, position], ...]].';
 COMMENT ON COLUMN public.collection_workers.stop_because IS 'Set: the worker is to leave, and says this why. It looks with every heartbeat.';
 COMMENT ON COLUMN public.collection_workers.credentials IS 'Names of the credentials in its environment (EBAY_USER, EBAY_SECRET), never their values; null: it does not say, and is taken to have all.';
+COMMENT ON TABLE public.compliance_do_not_collect IS 'Sellers an organisation does not want: no booking records them.';
+COMMENT ON TABLE public.compliance_erasures IS 'Sellers to be forgotten: what asked for it, until when, and what became of it; never who it was, once that is done.';
+COMMENT ON TABLE public.compliance_sweeps IS 'When each organisation was last looked through for what has been kept long enough, and what was removed in all.';
+COMMENT ON TABLE public.compliance_tombstones IS 'Erased sellers as keyed hashes of their name and of their id at eBay: they are not collected again.';
+COMMENT ON TABLE public.compliance_version IS 'How often somebody was put on a list of those not to collect: 0 = nobody is on one.';
+COMMENT ON TABLE public.installation_key IS 'Which key this installation has: one row, made by the first process that starts.';
+COMMENT ON COLUMN public.installation_key.key_check IS 'HMAC of the key over a fixed text: it knows the key again, and tells nothing about it.';
+COMMENT ON COLUMN public.installation_key.hash_sealed IS 'The key by which names are hashed, sealed with the installation''s key: it stays when that one is replaced.';
 COMMENT ON TABLE public.org_invitations IS 'One-time links by which a person becomes a member. The link itself is shown once and not kept.';
 COMMENT ON TABLE public.provider_accounts IS 'Accounts at metered providers. Secrets live in the environment of the workers, never here.';
 COMMENT ON COLUMN public.provider_accounts.sandbox IS 'True when base_url is a Gleaner sandbox: its money is play money.';
@@ -3054,6 +3407,8 @@ COMMENT ON COLUMN public.provider_accounts.max_in_flight IS 'Calls at the same t
 COMMENT ON COLUMN public.provider_accounts.max_per_second IS 'Calls a second, at most, over all workers; null = no limit.';
 COMMENT ON COLUMN public.provider_accounts.calls_per_day IS 'Calls a day, at most, over all workers; null = no limit. eBay: 5,000.';
 COMMENT ON COLUMN public.provider_accounts.quota_zone IS 'Time zone at whose midnight the day''s quota begins anew. eBay: Pacific.';
+COMMENT ON TABLE public.provider_credentials IS 'Credentials of provider accounts, AES-256-GCM, bound to account and field. Workers use them when their environment has none.';
+COMMENT ON COLUMN public.provider_credentials.ends IS 'The last four characters of a long secret, to tell keys apart.';
 COMMENT ON TABLE public.provider_governors IS 'How each provider account may be called now, over the whole fleet.';
 COMMENT ON COLUMN public.provider_governors.window_calls IS 'Calls that may be in flight now: grows with answers, halves with trouble, never above max_in_flight.';
 COMMENT ON COLUMN public.provider_governors.steep_below IS 'Below it the window grows by one with every answer, above it by one in a window of answers.';
@@ -3063,6 +3418,7 @@ COMMENT ON COLUMN public.provider_governors.health IS 'healthy; stopped: nothing
 COMMENT ON COLUMN public.provider_governors.recent IS 'What became of the last 40 calls, oldest first: + usable, o refused or unreadable, x no answer, - told to wait.';
 COMMENT ON COLUMN public.provider_governors.day_read_at IS 'When the provider''s own count of the day was last asked for.';
 COMMENT ON TABLE public.provider_prices IS 'What one unit costs at most, in micro-dollars. A kind without a row is never called.';
+COMMENT ON TABLE public.provider_terms IS 'That a provider''s terms were read and accepted for an organisation: by whom, when.';
 COMMENT ON TABLE public.seller_act_rows IS 'What each seller of an act was before it. Kept while the act can be undone.';
 COMMENT ON COLUMN public.seller_act_rows.revision IS 'Of its marks after the act: another one now means that somebody changed it since.';
 COMMENT ON TABLE public.seller_acts IS 'Acts of people on many sellers at once; the id is the token to undo it.';

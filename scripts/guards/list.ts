@@ -4,6 +4,7 @@
  */
 
 import { ACCOUNTS } from './accounts.ts'
+import { COMPLIANCE } from './compliance.ts'
 import { PEOPLE } from './people.ts'
 import { SENDING } from './sending.ts'
 
@@ -505,6 +506,7 @@ export const GUARDS: readonly Guard[] = [
   ...ROWS,
   ...ANSWERS,
   ...PEOPLE,
+  ...COMPLIANCE,
   ...ESTIMATES,
   ...ACCOUNTS,
 ]

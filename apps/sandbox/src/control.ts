@@ -4,6 +4,7 @@ import type { Billing } from './billing.ts'
 import type { Config } from './config.ts'
 import type { CounterStore } from './counters.ts'
 import type { Ebay } from './ebay/ebay.ts'
+import { KeySchema, NoticeSchema } from './ebay/notifications.ts'
 import { json, type Reply } from './exchange.ts'
 import { type FaultDesk, type FaultRule, FaultRuleSchema } from './faults.ts'
 import type { Oxylabs } from './oxylabs/oxylabs.ts'
@@ -75,6 +76,12 @@ const ROUTES: Readonly<Record<string, Route>> = {
   'POST /sandbox/ebay/expire-tokens': ({ ebay, counters }) => {
     ebay.tokens.expireAll()
     return json(200, { mints: counters.values.ebayMints })
+  },
+  'POST /sandbox/ebay/notice': ({ ebay }, { body }) => json(200, ebay.notifications.sign(NoticeSchema.parse(body()))),
+  'POST /sandbox/ebay/public-keys': ({ ebay }, { body }) => {
+    const { kid, answer } = KeySchema.parse(body())
+    ebay.notifications.addKey(kid, answer)
+    return json(200, { kid })
   },
   'POST /sandbox/reset': ({ faults, config, ebay, waiting, counters }) => {
     faults.set([])

@@ -601,6 +601,8 @@ export interface CollectionRunsRow {
   contradicted_micros: number
   /** Of a pause by provider: no worker has credentials for the accounts it needs. It goes on when one has. */
   pause_unserved: boolean
+  /** When all evidence of this run had been removed, because it was kept long enough. */
+  evidence_removed_at: Date | null
 }
 
 export interface CollectionRunsTable {
@@ -668,6 +670,7 @@ export interface CollectionRunsTable {
   retry_root_run_id: string | null
   contradicted_micros: Generated<number>
   pause_unserved: Generated<boolean>
+  evidence_removed_at: Date | null
 }
 
 /** A row of the table collection_settings. */
@@ -682,6 +685,12 @@ export interface CollectionSettingsRow {
   filters: unknown
   /** The most all runs together may spend in a calendar month (UTC); null = no such cap. */
   month_cap_micros: number | null
+  /** What providers showed (listings, prices, feedback) is removed so long after it was seen. */
+  keep_evidence_days: number
+  /** A seller is removed, with every trace, so long after it was last seen. */
+  keep_sellers_days: number
+  keep_exports_days: number
+  keep_audit_days: number
 }
 
 export interface CollectionSettingsTable {
@@ -694,6 +703,10 @@ export interface CollectionSettingsTable {
   updated_at: Date | null
   filters: Json<string | undefined>
   month_cap_micros: number | null
+  keep_evidence_days: Generated<number>
+  keep_sellers_days: Generated<number>
+  keep_exports_days: Generated<number>
+  keep_audit_days: Generated<number>
 }
 
 /** A row of the table collection_sightings. */
@@ -742,6 +755,138 @@ export interface CollectionWorkersTable {
   stopped_at: Date | null
   stop_because: string | null
   credentials: string[] | null
+}
+
+/** A row of the table compliance_do_not_collect. */
+export interface ComplianceDoNotCollectRow {
+  id: string
+  org_id: string
+  display_name: string
+  normalized_name: string
+  note: string | null
+  added_by: string
+  added_at: Date
+  removed_seller_id: string | null
+}
+
+export interface ComplianceDoNotCollectTable {
+  id: string
+  org_id: string
+  display_name: string
+  normalized_name: string
+  note: string | null
+  added_by: string
+  added_at: Generated<Date>
+  removed_seller_id: string | null
+}
+
+/** A row of the table compliance_erasures. */
+export interface ComplianceErasuresRow {
+  id: string
+  source: 'ebay' | 'owner'
+  notification_id: string | null
+  org_id: string | null
+  requested_by: string | null
+  state: 'pending' | 'done'
+  identity_key_id: string | null
+  identity_nonce: Buffer | null
+  identity_sealed: Buffer | null
+  attempts: number
+  next_at: Date
+  trouble: string | null
+  received_at: Date
+  due_at: Date
+  rows_gone_at: Date | null
+  done_at: Date | null
+  counts: unknown
+}
+
+export interface ComplianceErasuresTable {
+  id: string
+  source: 'ebay' | 'owner'
+  notification_id: string | null
+  org_id: string | null
+  requested_by: string | null
+  state: Generated<'pending' | 'done'>
+  identity_key_id: string | null
+  identity_nonce: Buffer | null
+  identity_sealed: Buffer | null
+  attempts: Generated<number>
+  next_at: Generated<Date>
+  trouble: string | null
+  received_at: Generated<Date>
+  due_at: Generated<Date>
+  rows_gone_at: Date | null
+  done_at: Date | null
+  counts: Json<string | undefined>
+}
+
+/** A row of the table compliance_sweeps. */
+export interface ComplianceSweepsRow {
+  org_id: string
+  next_at: Date
+  swept_at: Date | null
+  trouble: string | null
+  evidence_rows: number
+  sellers: number
+  audit_rows: number
+}
+
+export interface ComplianceSweepsTable {
+  org_id: string
+  next_at: Generated<Date>
+  swept_at: Date | null
+  trouble: string | null
+  evidence_rows: Generated<number>
+  sellers: Generated<number>
+  audit_rows: Generated<number>
+}
+
+/** A row of the table compliance_tombstones. */
+export interface ComplianceTombstonesRow {
+  hash: Buffer
+  org_id: string | null
+  created_at: Date
+}
+
+export interface ComplianceTombstonesTable {
+  hash: Buffer
+  org_id: string | null
+  created_at: Generated<Date>
+}
+
+/** A row of the table compliance_version. */
+export interface ComplianceVersionRow {
+  one: boolean
+  version: number
+}
+
+export interface ComplianceVersionTable {
+  one: Generated<boolean>
+  version: Generated<number>
+}
+
+/** A row of the table installation_key. */
+export interface InstallationKeyRow {
+  one: boolean
+  key_id: string
+  /** HMAC of the key over a fixed text: it knows the key again, and tells nothing about it. */
+  key_check: Buffer
+  hash_nonce: Buffer
+  /** The key by which names are hashed, sealed with the installation's key: it stays when that one is replaced. */
+  hash_sealed: Buffer
+  created_at: Date
+  rotated_at: Date | null
+}
+
+export interface InstallationKeyTable {
+  one: Generated<boolean>
+  key_id: string
+  key_check: Buffer
+  hash_nonce: Buffer
+  hash_sealed: Buffer
+  created_at: Generated<Date>
+  rotated_at: Date | null
 }
 
 /** A row of the table org_invitations. */
@@ -841,6 +986,32 @@ export interface ProviderAccountsTable {
   quota_zone: Generated<string>
 }
 
+/** A row of the table provider_credentials. */
+export interface ProviderCredentialsRow {
+  account_id: string
+  field: 'user' | 'secret'
+  org_id: string | null
+  key_id: string
+  nonce: Buffer
+  sealed: Buffer
+  /** The last four characters of a long secret, to tell keys apart. */
+  ends: string
+  set_by: string
+  set_at: Date
+}
+
+export interface ProviderCredentialsTable {
+  account_id: string
+  field: 'user' | 'secret'
+  org_id: string | null
+  key_id: string
+  nonce: Buffer
+  sealed: Buffer
+  ends: string
+  set_by: string
+  set_at: Generated<Date>
+}
+
 /** A row of the table provider_governors. */
 export interface ProviderGovernorsRow {
   account_id: string
@@ -912,6 +1083,21 @@ export interface ProviderPricesTable {
   kind: 'ebay.search' | 'oxylabs.amazon_bestsellers' | 'oxylabs.ebay' | 'keepa.token'
   price_micros: number
   updated_at: Generated<Date>
+}
+
+/** A row of the table provider_terms. */
+export interface ProviderTermsRow {
+  org_id: string
+  account_id: string
+  confirmed_by: string
+  confirmed_at: Date
+}
+
+export interface ProviderTermsTable {
+  org_id: string
+  account_id: string
+  confirmed_by: string
+  confirmed_at: Generated<Date>
 }
 
 /** A row of the table seller_act_rows. */
@@ -1524,12 +1710,20 @@ export interface Tables {
   collection_settings: CollectionSettingsTable
   collection_sightings: CollectionSightingsTable
   collection_workers: CollectionWorkersTable
+  compliance_do_not_collect: ComplianceDoNotCollectTable
+  compliance_erasures: ComplianceErasuresTable
+  compliance_sweeps: ComplianceSweepsTable
+  compliance_tombstones: ComplianceTombstonesTable
+  compliance_version: ComplianceVersionTable
+  installation_key: InstallationKeyTable
   org_invitations: OrgInvitationsTable
   org_members: OrgMembersTable
   orgs: OrgsTable
   provider_accounts: ProviderAccountsTable
+  provider_credentials: ProviderCredentialsTable
   provider_governors: ProviderGovernorsTable
   provider_prices: ProviderPricesTable
+  provider_terms: ProviderTermsTable
   seller_act_rows: SellerActRowsTable
   seller_acts: SellerActsTable
   seller_export_parts: SellerExportPartsTable

@@ -57,13 +57,23 @@ export async function bookListStep(
     },
   ])
   const facts = { calls: 1, outcomes: { [consequence.outcome]: 1 } }
-  return { run: await closeBooking(tx, run.id, facts, events), fates: [consequence.run], recorded: [] }
+  return {
+    run: await closeBooking(tx, run.id, facts, events),
+    fates: [consequence.run],
+    recorded: [],
+    leftOutVersion: 0,
+  }
 }
 
 async function bookContradiction(tx: Tx, runId: string, finished: FinishedStep): Promise<Booked | null> {
   const events = await overruleResolved(tx, [finished])
   if (events.length === 0) return null
-  return { run: await closeBooking(tx, runId, { calls: 0, outcomes: {} }, events), fates: [], recorded: [] }
+  return {
+    run: await closeBooking(tx, runId, { calls: 0, outcomes: {} }, events),
+    fates: [],
+    recorded: [],
+    leftOutVersion: 0,
+  }
 }
 
 async function moveCategory(

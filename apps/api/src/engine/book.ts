@@ -3,6 +3,7 @@
  * in one transaction.
  */
 import { addMicros, ZERO } from '../base/money.ts'
+import type { Secrets } from '../base/seal.ts'
 import type { Tx } from '../db/client.ts'
 import { bookCalls, type CallBooking, lockUnbookedCalls } from '../ledger/book.ts'
 import type { Listing, SearchAnswer } from '../providers/types.ts'
@@ -19,6 +20,7 @@ import {
 } from '../sellers/record.ts'
 import { type BookedFacts, closeBooking } from './close-booking.ts'
 import { type Consequence, consequenceOfAnswer, consequenceOfFailure, type RunFate } from './consequences.ts'
+import { heedLeftOut, leaveOut } from './leave-out.ts'
 import { overruleResolved } from './overrule.ts'
 import { type SellerOfSearch, sellersOfSearch } from './sellers-of-search.ts'
 
@@ -43,6 +45,8 @@ export type Booked = Readonly<{
   fates: readonly RunFate[]
   /** Sellers that are on the list and in the run once this booking is committed. */
   recorded: readonly RecordedSeller[]
+  /** The version of the lists of those not to collect that they were held against. */
+  leftOutVersion: number
 }>
 
 export type BookingOptions = Readonly<{
@@ -50,6 +54,8 @@ export type BookingOptions = Readonly<{
   mayClimb: boolean
   /** Sellers earlier bookings of this lane recorded: they are not asked for again. */
   known: KnownSellers
+  /** Tells sellers that were erased; null where the process lacks the installation's key. */
+  secrets?: Secrets | null
 }>
 
 type Judged = Readonly<{ search: FinishedSearch; consequence: Consequence; listings: readonly Listing[] }>
@@ -74,19 +80,23 @@ export async function bookSearches(
   const effective = await lockEffectiveItems(tx, searches)
   const sightings = gather(judged.filter((one) => effective.has(one.search.callId) && one.listings.length > 0))
 
+  // Before anything is looked up: it forgets who was known when somebody was put on a list since.
+  const leftOutVersion = sightings.sellers.size > 0 ? await heedLeftOut(tx, options.known) : 0
   const ids = new Map<string, string>()
-  const unknown: NewInBooking[] = []
+  let unknown: NewInBooking[] = []
   for (const seller of sightings.sellers.values()) {
     const id = options.known.find(seller.key)
     if (id === undefined) unknown.push(seller)
     else ids.set(seller.key, id)
   }
+  const leftOut = await leaveOut(tx, { version: leftOutVersion, orgId: run.orgId, secrets: options.secrets }, unknown)
+  if (leftOut.size > 0) unknown = unknown.filter(({ key }) => !leftOut.has(key))
   const recorded = await recordSellers(tx, run.orgId, run.id, unknown)
   for (const { key, id } of recorded.values()) ids.set(key, id)
   await recordEvidence(
     tx,
     run.orgId,
-    sightings.searches.map((search) => toEvidence(search, ids)),
+    sightings.searches.map((search) => toEvidence(search, ids, leftOut)),
   )
   await recordSellersInRun(
     tx,
@@ -105,7 +115,7 @@ export async function bookSearches(
   const contradictions = await overruleResolved(tx, late)
   const snapshot = await closeBooking(tx, run.id, facts(judged, booked.size), contradictions)
   const fates = judged.map((one) => one.consequence.run)
-  return { run: snapshot, fates, recorded: [...recorded.values()] }
+  return { run: snapshot, fates, recorded: [...recorded.values()], leftOutVersion }
 }
 
 function judge(search: FinishedSearch): Judged {
@@ -144,20 +154,26 @@ function gather(found: readonly Judged[]): Gathered {
   return gathered
 }
 
-function toEvidence({ search, bySeller }: Gathered['searches'][number], ids: ReadonlyMap<string, string>): Evidence {
+/** Without those left out; where nobody else was found, that the search found something still stands, with nobody named. */
+function toEvidence(
+  { search, bySeller }: Gathered['searches'][number],
+  ids: ReadonlyMap<string, string>,
+  leftOut: ReadonlySet<string>,
+): Evidence {
   const { itemId, rung, callId } = search
+  const sellers = leftOut.size === 0 ? [...bySeller] : [...bySeller].filter(([key]) => !leftOut.has(key))
   return {
     itemId,
     rung,
     callId,
-    sellerIds: [...bySeller.keys()].map((key) => idOf(ids, key)),
-    proofs: [...bySeller.values()].map(({ proof }) => proof),
+    sellerIds: sellers.map(([key]) => idOf(ids, key)),
+    proofs: sellers.map(([, { proof }]) => proof),
   }
 }
 
 function idOf(ids: ReadonlyMap<string, string>, key: string): string {
   const id = ids.get(key)
-  if (id === undefined) throw new Error(`seller ${key} was recorded but not returned`)
+  if (id === undefined) throw new Error('a seller was recorded but not returned')
   return id
 }
 

@@ -1,4 +1,5 @@
 /** The booking loop of a lane: writes down what came back, and acts on what it means for the run. */
+import { AppError } from '../base/errors.ts'
 import { withTxRetry } from '../db/client.ts'
 import { CommitUnknown, isConnectionError } from '../db/errors.ts'
 import type { RunSnapshot } from '../runs/snapshot.ts'
@@ -76,18 +77,19 @@ function wakeOthers(lane: Lane): void {
  * one by one, and the answer that cannot be stored is booked as drift: paid for, and kept apart from none.
  */
 async function bookWhole(lane: Lane, batch: readonly FinishedSearch[]): Promise<Booked[]> {
-  const options = { mayClimb: mayClimb(lane), known: lane.knownSellers }
+  const options = { mayClimb: mayClimb(lane), known: lane.knownSellers, secrets: lane.db.secrets ?? null }
   const book = async (searches: readonly FinishedSearch[]): Promise<Booked> => {
     const booked = await throughOutages(lane, () =>
       withTxRetry(lane.db, (tx) => bookSearches(tx, lane.run, searches, options)),
     )
-    lane.knownSellers.remember(booked.recorded)
+    lane.knownSellers.remember(booked.recorded, booked.leftOutVersion)
     return booked
   }
   try {
     return [await book(batch)]
   } catch (error) {
-    if (error instanceof CommitUnknown || isConnectionError(error)) throw error
+    // What this process lacks is no fault of the answers.
+    if (error instanceof CommitUnknown || error instanceof AppError || isConnectionError(error)) throw error
     lane.log('a booking was refused, booking one by one', { error: String(error), calls: batch.length })
   }
   const booked: Booked[] = []

@@ -8,6 +8,7 @@ import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { type Db, withTx, withTxRetry } from '../db/client.ts'
 import { asMember } from '../db/session.ts'
+import { readSettings } from '../runs/settings.ts'
 import { makeWriter } from '../sellers/export-file.ts'
 import {
   type ExportRow,
@@ -30,8 +31,6 @@ const LEASE_MS = 60_000
 /** Bytes of the file in one part, before they are compressed; and a part is written at least this often, so that progress shows. */
 const PART_BYTES = 4_000_000
 const PART_MS = 1_000
-/** How long a file is kept. */
-export const KEEP_DAYS = 7
 /** After so many workers died of it, or were taken for dead, it is given up. */
 const ATTEMPTS_MOST = 3
 
@@ -139,7 +138,8 @@ async function end(
   reached?: number,
 ): Promise<End> {
   const ended = await withTxRetry(db, async (tx) => {
-    const mine = await endExport(tx, job, { state, keepDays: KEEP_DAYS, ...(error === undefined ? {} : { error }) })
+    const { keepExportsDays: keepDays } = await readSettings(tx, job.orgId)
+    const mine = await endExport(tx, job, { state, keepDays, ...(error === undefined ? {} : { error }) })
     // Only what was all of a view may move the mark of its profile on.
     if (mine && state === 'ready' && job.profileId !== null)
       await moveProfileOn(tx, job.orgId, job.profileId, reached ?? 0)

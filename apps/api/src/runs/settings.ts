@@ -11,10 +11,18 @@ export type Settings = Readonly<{
   monthCapMicros: Micros | null
   /** Overrides of the default filters (matching/filters.ts), as stored. */
   filters: Readonly<Record<string, unknown>>
+  /** How long what providers showed is kept, days after it was seen. */
+  keepEvidenceDays: number
+  /** How long a seller is kept, days after it was last seen. */
+  keepSellersDays: number
+  keepExportsDays: number
+  keepAuditDays: number
 }>
 
 const COLUMNS = `budget_cap_cents as "budgetCapCents", soft_warning_percent as "softWarningPercent",
-  max_concurrent_runs as "maxConcurrentRuns", month_cap_micros as "monthCapMicros", filters`
+  max_concurrent_runs as "maxConcurrentRuns", month_cap_micros as "monthCapMicros", filters,
+  keep_evidence_days as "keepEvidenceDays", keep_sellers_days as "keepSellersDays",
+  keep_exports_days as "keepExportsDays", keep_audit_days as "keepAuditDays"`
 
 /** The organisation's settings; the defaults are stored first when it has none yet. */
 export async function readSettings(db: Queryable, orgId: string): Promise<Settings> {
@@ -34,7 +42,9 @@ export async function changeSettings(db: Queryable, orgId: string, change: Parti
     `update collection_settings set budget_cap_cents = coalesce($2, budget_cap_cents),
        soft_warning_percent = coalesce($3, soft_warning_percent),
        max_concurrent_runs = coalesce($4, max_concurrent_runs), filters = coalesce($5::jsonb, filters),
-       month_cap_micros = case when $6 then $7::bigint else month_cap_micros end
+       month_cap_micros = case when $6 then $7::bigint else month_cap_micros end,
+       keep_evidence_days = coalesce($8, keep_evidence_days), keep_sellers_days = coalesce($9, keep_sellers_days),
+       keep_exports_days = coalesce($10, keep_exports_days), keep_audit_days = coalesce($11, keep_audit_days)
      where org_id = $1 returning ${COLUMNS}`,
     [
       orgId,
@@ -44,6 +54,10 @@ export async function changeSettings(db: Queryable, orgId: string, change: Parti
       change.filters ? toJson(change.filters) : null,
       change.monthCapMicros !== undefined,
       change.monthCapMicros ?? null,
+      change.keepEvidenceDays ?? null,
+      change.keepSellersDays ?? null,
+      change.keepExportsDays ?? null,
+      change.keepAuditDays ?? null,
     ],
   )
   if (!rows[0]) throw new Error(`no settings for organisation ${orgId}`)

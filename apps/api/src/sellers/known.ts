@@ -10,8 +10,10 @@ const GENERATION_MS = 30_000
 export type KnownSellers = Readonly<{
   /** The id of the seller with this key, or undefined when it is not known. */
   find: (key: string) => string | undefined
-  /** To be called after the commit that recorded them. */
-  remember: (sellers: readonly RecordedSeller[]) => void
+  /** To be called after the commit that recorded them, with the version of the lists they were held against. */
+  remember: (sellers: readonly RecordedSeller[], version?: number) => void
+  /** Forgets everybody when the lists of those not to collect have another version now. */
+  heed: (version: number) => void
 }>
 
 /** A memory with nothing in it. `now` in ms, for tests. */
@@ -19,6 +21,7 @@ export function makeKnownSellers(now: () => number = () => performance.now()): K
   let young = new Map<string, string>()
   let old = new Map<string, string>()
   let bornAt = now()
+  let heeded = 0
 
   function age(): void {
     const elapsed = now() - bornAt
@@ -29,8 +32,16 @@ export function makeKnownSellers(now: () => number = () => performance.now()): K
   }
 
   return {
+    heed: (version) => {
+      if (version === heeded) return
+      heeded = version
+      young = new Map()
+      old = new Map()
+    },
     find: (key) => young.get(key) ?? old.get(key),
-    remember: (sellers) => {
+    remember: (sellers, version = heeded) => {
+      // Held against lists that have changed since: another booking has forgotten everybody, and so must this one.
+      if (version !== heeded) return
       age()
       for (const seller of sellers) young.set(seller.key, seller.id)
     },

@@ -8,12 +8,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { newId } from '../base/ids.ts'
 import { momentNow } from '../base/moment.ts'
 import { connect, type Db } from '../db/client.ts'
+import { eraseDue } from '../engine/erase.ts'
 import { keepListLoop } from '../engine/keep-list.ts'
 import { makeExportsLoop } from '../engine/make-exports.ts'
 import { makeHeart } from '../engine/may-send.ts'
 import { notifyLoop } from '../engine/notify.ts'
 import { readDays } from '../engine/read-days.ts'
 import { reconcileAtRest } from '../engine/reconcile.ts'
+import { retainDue } from '../engine/retain.ts'
 import { DEAD_AFTER_MS } from '../ledger/rescue.ts'
 import { credentialNames } from '../queue/credentials.ts'
 import { forgetOld } from '../queue/lanes.ts'
@@ -65,6 +67,10 @@ const RECONCILE_MS = 60_000
 /** Whether the provider's count of the day is to be read is looked at so often by those who use the account. */
 const READ_DAYS_MS = 60_000
 const HOUSEKEEPING_MS = 1_000
+/** An erasure has an hour. */
+const ERASE_MS = 5_000
+/** Each organisation is looked through once an hour; this is how often one is looked for. */
+const RETAIN_MS = 60_000
 const MAX_LANES = 32
 const KEEP_MS = 10_000
 /** Silent workers are forgotten after this long. */
@@ -98,7 +104,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const deadAfterMs = options.deadAfterMs ?? DEAD_AFTER_MS
   const [maxLanes, keepMs] = [options.maxLanes ?? MAX_LANES, options.keepMs ?? KEEP_MS]
   const giveUp = new AbortController()
-  const credentials = credentialNames(env)
+  const credentials = credentialNames(env, db.secrets?.keyId)
   const state: State = {
     options,
     id,
@@ -132,6 +138,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     every(state, HOUSEKEEPING_MS, () => giveWay(state.lanes)),
     every(state, LOOK_MS, () => fillLanes(state.lanes, turnsEnd)),
     notifyLoop({ db, log }, state.stopping.signal),
+    every(state, ERASE_MS, async () => void (await eraseDue({ db, log }))),
+    every(state, RETAIN_MS, async () => void (await retainDue({ db, log, signal: state.stopping.signal }))),
     keepListLoop({ db, log }, state.stopping.signal),
     makeExportsLoop({ db, log }, state.stopping.signal),
     every(state, RECONCILE_MS, async () => {

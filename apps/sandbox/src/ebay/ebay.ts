@@ -7,6 +7,7 @@ import { createRate, type Rate } from '../rate.ts'
 import type { World } from '../world/world.ts'
 import { ACCESS_DENIED, browseError, errorReply, INVALID_TOKEN, MISSING_TOKEN, TOO_MANY } from './errors.ts'
 import { itemReply } from './item.ts'
+import { createNotifications, type Notifications } from './notifications.ts'
 import type { Quota } from './rate-limit.ts'
 import { createQuota } from './rate-limit.ts'
 import { describeSearch, searchReply } from './search.ts'
@@ -15,12 +16,19 @@ import { createTokens, type Tokens } from './token.ts'
 const SEARCH = '/buy/browse/v1/item_summary/search'
 const ITEM = '/buy/browse/v1/item/'
 
-export type Ebay = Readonly<{ provider: Provider; tokens: Tokens; quota: Quota; rate: Rate }>
+export type Ebay = Readonly<{
+  provider: Provider
+  tokens: Tokens
+  quota: Quota
+  rate: Rate
+  notifications: Notifications
+}>
 
 export function createEbay(config: () => Config, counters: CounterStore, world: World): Ebay {
   const tokens = createTokens(config, counters, world.seed)
   const quota = createQuota(config, counters)
   const rate = createRate(() => config().ebay.ratePerSecond)
+  const notifications = createNotifications()
   const arrive = (operation: string, atMs: number): boolean =>
     (operation !== 'search' && operation !== 'item') || rate.arrive(atMs)
 
@@ -31,6 +39,7 @@ export function createEbay(config: () => Config, counters: CounterStore, world: 
       return holder.why === 'missing' ? errorReply(403, MISSING_TOKEN) : errorReply(401, INVALID_TOKEN)
     }
     if (operation === 'rate_limit') return quota.report()
+    if (operation === 'public_key') return notifications.publicKey(ask)
     if (operation !== 'search' && operation !== 'item') return json(404, { errors: [] })
     if (!quota.take()) return errorReply(429, TOO_MANY)
     if (operation === 'item') {
@@ -50,13 +59,14 @@ export function createEbay(config: () => Config, counters: CounterStore, world: 
     return refusal(kind, rule)
   }
 
-  return { provider: { name: 'ebay', operationOf, answer, refuse, arrive }, tokens, quota, rate }
+  return { provider: { name: 'ebay', operationOf, answer, refuse, arrive }, tokens, quota, rate, notifications }
 }
 
 function operationOf({ method, path }: Pick<Ask, 'method' | 'path'>): string {
   if (method === 'POST') return path === '/identity/v1/oauth2/token' ? 'token' : 'unknown'
   if (path === SEARCH) return 'search'
   if (path.startsWith(ITEM)) return 'item'
+  if (path.startsWith('/commerce/notification/v1/public_key/')) return 'public_key'
   return path.replace(/\/$/, '') === '/developer/analytics/v1_beta/rate_limit' ? 'rate_limit' : 'unknown'
 }
 

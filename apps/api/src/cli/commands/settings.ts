@@ -16,7 +16,8 @@ import { monthJson } from '../facts.ts'
 import { count, moneyDown, moneyUp, readDollars, readWhole } from '../format.ts'
 
 const KEYS =
-  'cap, month-cap, soft, runs, min-percent, max-percent, free-shipping, located-in, notify-url, notify-secret'
+  'cap, month-cap, soft, runs, min-percent, max-percent, free-shipping, located-in, notify-url, notify-secret, ' +
+  'keep-evidence, keep-sellers, keep-exports, keep-audit'
 
 /** Adds the command with its `set`. */
 export function addSettings(program: Command): void {
@@ -36,7 +37,8 @@ Examples:
   gleaner settings set min-percent=80 max-percent=160 free-shipping=yes located-in=US
   gleaner settings set located-in=anywhere
   gleaner settings set notify-url=https://example.org/hooks/gleaner
-  gleaner settings set notify-secret=new`,
+  gleaner settings set notify-secret=new
+  gleaner settings set keep-evidence=30 keep-sellers=365 keep-audit=400`,
     )
   addCommand(group, (context) =>
     withSession(context, async ({ db, actor }) => {
@@ -79,6 +81,10 @@ type Change = Readonly<{
   softWarningPercent?: number
   maxConcurrentRuns?: number
   monthCapMicros?: Micros | null
+  keepEvidenceDays?: number
+  keepSellersDays?: number
+  keepExportsDays?: number
+  keepAuditDays?: number
   filters?: Partial<FilterSettings>
   hook?: HookChange
 }>
@@ -100,6 +106,7 @@ function merge(all: Change, one: Change): Change {
 
 function changeOf({ key, value }: Pair): Change {
   const whole = (most: number, least = 1) => readWhole(value.replace(/\s*%$/, ''), key, least, most)
+  const days = (most: number, least: number) => readWhole(value.replace(/\s*d(ays?)?$/, ''), key, least, most)
   switch (key) {
     case 'cap':
       return { budgetCapCents: readCap(value) }
@@ -122,6 +129,14 @@ function changeOf({ key, value }: Pair): Change {
     case 'notify-secret':
       if (value !== 'new') throw badInput(`"${value}" is not possible for ${key}.`, 'Write notify-secret=new.')
       return { hook: { renewSecret: true } }
+    case 'keep-evidence':
+      return { keepEvidenceDays: days(3650, 1) }
+    case 'keep-sellers':
+      return { keepSellersDays: days(3650, 30) }
+    case 'keep-exports':
+      return { keepExportsDays: days(365, 1) }
+    case 'keep-audit':
+      return { keepAuditDays: days(3650, 90) }
     default:
       throw badInput(`There is no setting "${key}".`, `Settings are ${KEYS}.`)
   }
@@ -175,6 +190,11 @@ function show(context: Context, orgName: string, shown: Shown): void {
   )
   row('located-in', filters.locatedIn ?? 'anywhere', 'where the item is')
   row('notify-url', hook.url ?? 'off', hookWords(hook))
+  const kept = (key: string, days: number, what: string) => row(key, `${count(days)} days`, what)
+  kept('keep-evidence', settings.keepEvidenceDays, 'listings, prices and feedback that providers showed')
+  kept('keep-sellers', settings.keepSellersDays, 'a seller, after it was last seen')
+  kept('keep-exports', settings.keepExportsDays, 'files that were exported')
+  kept('keep-audit', settings.keepAuditDays, 'who did what')
   if (notifySecret === null) return
   say()
   context.tell('Messages are signed with this secret. It is not shown again; notify-secret=new makes another.')

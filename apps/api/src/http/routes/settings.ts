@@ -38,6 +38,9 @@ export const filtersPatch = z
   })
   .meta({ id: 'FiltersPatch', description: 'Filters to change; those left out stay as they are.' })
 
+/** Days something is kept, at least `least`. */
+const days = (least: number) => z.int().min(least).max(3650)
+
 const settings = z
   .object({
     budgetCapMicros: micros.describe('Cap of a new run, in whole cents.'),
@@ -45,6 +48,10 @@ const settings = z
     maxConcurrentRuns: z.int().min(1).max(1000),
     monthCapMicros: micros.nullable().describe('The most all runs of a calendar month may spend; null = no such cap.'),
     filters,
+    keepEvidenceDays: days(1).describe('How long what providers showed is kept: listings, prices, feedback.'),
+    keepSellersDays: days(30).describe('How long a seller is kept after it was last seen.'),
+    keepExportsDays: z.int().min(1).max(365).describe('How long files of exports are kept.'),
+    keepAuditDays: days(90).describe('How long the audit log is kept.'),
   })
   .meta({ id: 'Settings', description: 'What a new run of the organisation starts with.' })
 
@@ -57,17 +64,26 @@ const patch = z
     maxConcurrentRuns: z.int().min(1).max(1000).optional(),
     monthCapMicros: z.int().min(0).max(CAP_MOST).nullable().optional(),
     filters: filtersPatch.optional(),
+    keepEvidenceDays: days(1).optional(),
+    keepSellersDays: days(30).optional(),
+    keepExportsDays: z.int().min(1).max(365).optional(),
+    keepAuditDays: days(90).optional(),
   })
   .meta({ id: 'SettingsPatch', description: 'Settings to change; those left out stay as they are.' })
 
 function view(stored: Settings): z.output<typeof settings> {
   const { budgetCapCents, softWarningPercent, maxConcurrentRuns, monthCapMicros } = stored
+  const { keepEvidenceDays, keepSellersDays, keepExportsDays, keepAuditDays } = stored
   return {
     budgetCapMicros: budgetCapCents * 10_000,
     softWarningPercent,
     maxConcurrentRuns,
     monthCapMicros,
     filters: checkFilterSettings(stored.filters as Partial<FilterSettings>),
+    keepEvidenceDays,
+    keepSellersDays,
+    keepExportsDays,
+    keepAuditDays,
   }
 }
 
@@ -77,6 +93,10 @@ const example = {
   maxConcurrentRuns: 3,
   monthCapMicros: null,
   filters: { freeShipping: true, locatedIn: 'US', minPercent: 80, maxPercent: 160 },
+  keepEvidenceDays: 30,
+  keepSellersDays: 365,
+  keepExportsDays: 7,
+  keepAuditDays: 400,
 }
 const headers = { etag: 'The version, to be sent as `if-match` with a change.' }
 
@@ -118,12 +138,14 @@ export const settingsRoutes: readonly Route[] = [
     checkMatch(ifMatch, etagOf(view(now)))
     const wanted = { ...now.filters, ...given(body.filters ?? {}) } as Partial<FilterSettings>
     const { budgetCapMicros, softWarningPercent, maxConcurrentRuns, monthCapMicros } = body
+    const { keepEvidenceDays, keepSellersDays, keepExportsDays, keepAuditDays } = body
     const changed = await changeOrgSettings(
       db,
       { orgId, userId: member.userId },
       {
         ...(budgetCapMicros === undefined ? {} : { budgetCapCents: budgetCapMicros / 10_000 }),
         ...given({ softWarningPercent, maxConcurrentRuns }),
+        ...given({ keepEvidenceDays, keepSellersDays, keepExportsDays, keepAuditDays }),
         ...(monthCapMicros === undefined ? {} : { monthCapMicros: monthCapMicros as Micros | null }),
         ...(body.filters === undefined ? {} : { filters: { ...wanted, ...checkFilterSettings(wanted) } }),
       },
