@@ -270,7 +270,8 @@ CREATE TABLE public.collection_months (
   settled_calls integer DEFAULT 0 NOT NULL,
   released_calls integer DEFAULT 0 NOT NULL,
   suspect_calls integer DEFAULT 0 NOT NULL,
-  contradicted_micros bigint DEFAULT 0 NOT NULL
+  contradicted_micros bigint DEFAULT 0 NOT NULL,
+  left_micros bigint GENERATED ALWAYS AS (((((cap_micros - spent_micros) - held_micros) - suspect_micros) - deleted_micros)) STORED
 );
 
 CREATE TABLE public.collection_notifications (
@@ -1396,14 +1397,14 @@ CREATE OR REPLACE FUNCTION public.gleaner_month_left(p_org uuid)
 AS $function$
 DECLARE
   this_month date := date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC')::date;
-  left_micros bigint;
+  month_left bigint;
 BEGIN
   LOOP
-    SELECT cap_micros - spent_micros - held_micros - suspect_micros - deleted_micros INTO left_micros
-      FROM collection_months WHERE org_id = p_org AND month = this_month AND cap_micros IS NOT NULL
+    SELECT left_micros INTO month_left FROM collection_months
+      WHERE org_id = p_org AND month = this_month AND cap_micros IS NOT NULL
       FOR NO KEY UPDATE;
     IF FOUND THEN
-      RETURN left_micros;
+      RETURN month_left;
     ELSIF EXISTS (SELECT FROM collection_months WHERE org_id = p_org AND month = this_month) THEN
       RETURN NULL;
     END IF;
@@ -3355,6 +3356,7 @@ COMMENT ON COLUMN public.collection_months.cap_micros IS 'collection_settings.mo
 COMMENT ON COLUMN public.collection_months.deleted_micros IS 'Settled, held and suspect money of calls that were deleted with their run: it still counts.';
 COMMENT ON COLUMN public.collection_months.deleted_breach_micros IS 'What providers charged above the hold for calls that were deleted with their run.';
 COMMENT ON COLUMN public.collection_months.contradicted_micros IS 'What answers proved to be charged, up to the hold, for calls a person had settled as less; of deleted runs too.';
+COMMENT ON COLUMN public.collection_months.left_micros IS 'What the cap leaves; below zero after a breach; null = no cap.';
 COMMENT ON TABLE public.collection_notifications IS 'What organisations are to be told: one row per event of interest, written with it.';
 COMMENT ON COLUMN public.collection_notifications.facts IS 'The event, and the run with its money, as they stood at that commit.';
 COMMENT ON COLUMN public.collection_notifications.attempts IS 'Raised by every worker that takes it. What came of an attempt counts only while it is the last one.';

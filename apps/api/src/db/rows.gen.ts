@@ -362,6 +362,8 @@ export interface CollectionMonthsRow {
   suspect_calls: number
   /** What answers proved to be charged, up to the hold, for calls a person had settled as less; of deleted runs too. */
   contradicted_micros: number
+  /** What the cap leaves; below zero after a breach; null = no cap. */
+  left_micros: number | null
 }
 
 export interface CollectionMonthsTable {
@@ -379,6 +381,7 @@ export interface CollectionMonthsTable {
   released_calls: Generated<number>
   suspect_calls: Generated<number>
   contradicted_micros: Generated<number>
+  left_micros: GeneratedAlways<number | null>
 }
 
 /** A row of the table collection_notifications. */

@@ -30,8 +30,8 @@ export async function figuresNow(
         union select id from collection_runs where org_id = any($2) and status = 'running'
       )
       select ${SNAPSHOT_COLUMNS}, clock_timestamp() as at,
-        (select case when m.month is null then s.month_cap_micros else greatest(0, m.cap_micros - m.spent_micros
-            - m.held_micros - m.suspect_micros - m.deleted_micros) end
+        (select case when m.month is null then s.month_cap_micros
+            when m.left_micros is not null then greatest(0, m.left_micros) end
          from (select ${THIS_MONTH} as month) now
          left join collection_months m on m.org_id = collection_runs.org_id and m.month = now.month
          left join collection_settings s on s.org_id = collection_runs.org_id) as "monthLeftMicros"

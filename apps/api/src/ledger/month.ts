@@ -10,6 +10,8 @@ export type Month = Readonly<{
   suspectMicros: Micros
   /** Of calls that were deleted with their run: it still counts. */
   deletedMicros: Micros
+  /** What the cap leaves, below zero after a breach; null without a cap. */
+  leftMicros: Micros | null
   /** Calls of the month in flight, over all runs. */
   heldCalls: number
   /** First moment of the next month. */
@@ -27,6 +29,7 @@ export async function monthOf(db: Queryable, orgId: string): Promise<Month> {
       select case when m.month is null then s.month_cap_micros else m.cap_micros end as "capMicros",
         coalesce(m.spent_micros, 0) as "spentMicros", coalesce(m.held_micros, 0) as "heldMicros",
         coalesce(m.suspect_micros, 0) as "suspectMicros", coalesce(m.deleted_micros, 0) as "deletedMicros",
+        case when m.month is null then s.month_cap_micros else m.left_micros end as "leftMicros",
         coalesce(m.held_calls, 0) as "heldCalls",
         (now.month + interval '1 month') at time zone 'UTC' as "startsAnewAt"
       from (select ${THIS_MONTH} as month) now
@@ -46,5 +49,10 @@ export function usedOfMonth(month: Month): Micros {
 
 /** What the month cap leaves, never below zero; null when there is none. */
 export function leftOfMonth(month: Month): Micros | null {
-  return month.capMicros === null ? null : (Math.max(0, month.capMicros - usedOfMonth(month)) as Micros)
+  return month.leftMicros === null ? null : (Math.max(0, month.leftMicros) as Micros)
+}
+
+/** When the next month begins, as "1 December": the month is one of UTC, whoever reads it. */
+export function startsAnewOn({ startsAnewAt }: Month): string {
+  return new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'long', timeZone: 'UTC' }).format(startsAnewAt)
 }
