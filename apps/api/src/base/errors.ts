@@ -58,6 +58,7 @@ export const ERRORS = {
   'run.cap_below_estimate': { exit: 4, status: 409 },
   'month.cap_too_low': { exit: 4, status: 409 },
   'month.cap_reached': { exit: 4, status: 409 },
+  'month.cap_below_estimate': { exit: 4, status: 409 },
   'run.nothing_to_retry': { exit: 4, status: 409 },
   'run.retry_open': { exit: 4, status: 409 },
   'call.unknown': { exit: 3, status: 404 },

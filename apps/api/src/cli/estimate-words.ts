@@ -1,9 +1,10 @@
 /** An estimate in the words every door uses: the range, what it stands on, what a cap means for it. Pure. */
 import type { Micros } from '../base/money.ts'
+import type { Limit } from '../engine/cap-covers.ts'
 import type { CategoryEstimate, Estimate, Source } from '../runs/estimate.ts'
 import type { Range } from '../runs/range.ts'
 import type { Context } from './context.ts'
-import { count, counted, duration, moment, moneyUp, perNewSeller } from './format.ts'
+import { count, counted, duration, moment, moneyDown, moneyUp, perNewSeller } from './format.ts'
 import type { Paint } from './paint.ts'
 import { type Column, table } from './table.ts'
 
@@ -31,25 +32,31 @@ function originWords({ sources, categories }: Pick<Estimate, 'sources' | 'catego
   return `From ${runs}; ${count(unknown)} of ${counted(categories.length, 'category', 'categories')} never collected.`
 }
 
-/** What a cap below the estimate means, or null when it covers the high end. `covered`: products it is likely to cover. */
+/**
+ * What a cap, or the rest of a month, below the estimate means, or null when it covers the high end. `covered`: products it
+ * is likely to cover.
+ */
 export function capWords(
-  cap: Micros,
+  { kind, micros: cap }: Limit,
   { cost, products }: Pick<Estimate, 'cost' | 'products'>,
   covered: number,
   upToCap: boolean,
 ): string | null {
   if (cap >= cost.high) return null
+  const ofMonth = kind === 'month'
+  const limit = ofMonth ? `what your month cap leaves (${moneyDown(cap)})` : `your cap (${moneyUp(cap)})`
   if (cap >= cost.likely) {
-    return `Your cap (${moneyUp(cap)}) covers the likely cost. Should it be reached, the run pauses and keeps everything.`
+    return `${capital(limit)} covers the likely cost. Should it be reached, the run pauses and keeps everything.`
   }
   const part = `about ${count(covered)} of ${counted(products.likely, 'product')}`
   const start =
     cap < cost.low
-      ? `Even the low end (${moneyUp(cost.low)}) is above your cap (${moneyUp(cap)}).`
-      : `The likely cost (${moneyUp(cost.likely)}) is above your cap (${moneyUp(cap)}).`
-  if (upToCap) return `${start} The run collects up to the cap, ${part}, then pauses.`
+      ? `Even the low end (${moneyUp(cost.low)}) is above ${limit}.`
+      : `The likely cost (${moneyUp(cost.likely)}) is above ${limit}.`
+  const name = ofMonth ? 'the month cap' : 'the cap'
+  if (upToCap) return `${start} The run collects up to ${name}, ${part}, then pauses.`
   if (cap >= cost.low) return `${start} It is likely to cover ${part}; then the run pauses.`
-  return `${start} Raise the cap, choose less, or collect up to the cap (--up-to-cap): ${part}.`
+  return `${start} Raise ${name}, choose less, or collect up to ${ofMonth ? 'it' : name} (--up-to-cap): ${part}.`
 }
 
 /** The lines below the range: products and calls, time, new sellers. */

@@ -3,9 +3,10 @@ import type { Command } from 'commander'
 import { AppError } from '../base/errors.ts'
 import { formatDollars, type Micros } from '../base/money.ts'
 import { listAccounts } from '../engine/accounts.ts'
+import { type Limit, nearestLimit } from '../engine/cap-covers.ts'
 import { chooseRunAccounts, meansSandbox } from '../engine/choose-run-accounts.ts'
-import { type CreateInput, checkCap, planRun, type RunPlan, sampleFor } from '../engine/create.ts'
-import { leftOfMonth, type Month, monthOf } from '../ledger/month.ts'
+import { type CreateInput, checkCap, firstCallPrice, planRun, type RunPlan, sampleFor } from '../engine/create.ts'
+import { leftOfMonth } from '../ledger/month.ts'
 import type { FilterSettings } from '../matching/filters.ts'
 import { loadCategories } from '../runs/categories.ts'
 import { collectable } from '../runs/estimate.ts'
@@ -38,7 +39,7 @@ export type PlanOptions = Readonly<{
 }>
 
 /** A run as it would be: what to create it from, its plan, and the product list it comes from. */
-export type Plan = RunPlan & Readonly<{ wanted: NewRun; list: ProductList | null; month: Month }>
+export type Plan = RunPlan & Readonly<{ wanted: NewRun; list: ProductList | null }>
 
 /** The options that say what is collected, where, and for how much at most. */
 export function addPlanOptions(command: Command): Command {
@@ -87,8 +88,7 @@ export async function withPlan(
         ...(capMicros === undefined ? {} : { capMicros }),
       }
       const plan = await planRun(session.db, { actor: session.actor, ...wanted })
-      const month = await monthOf(session.db, session.actor.orgId)
-      return await work(session, { ...plan, wanted, list, month })
+      return await work(session, { ...plan, wanted, list })
     } finally {
       sandbox?.leave()
     }
@@ -164,8 +164,14 @@ export function sayPlan(context: Context, plan: Plan, more: Readonly<{ categorie
   if (more.categories && estimate.categories.length > 0) say(`\n${categoryTable(context, estimate.categories)}`)
 }
 
-function partlyWords({ capMicros, estimate, upToCap }: Plan): string | null {
-  return capWords(capMicros, estimate, collectable(capMicros, estimate), upToCap)
+function partlyWords(plan: Plan): string | null {
+  const { estimate, upToCap } = plan
+  const limit = limitOf(plan)
+  return capWords(limit, estimate, collectable(limit.micros, estimate), upToCap)
+}
+
+function limitOf({ capMicros, month }: Plan): Limit {
+  return nearestLimit(capMicros, month)
 }
 
 /** "10 products, at most $0.150". */
@@ -174,15 +180,20 @@ export function sampleWords({ wanted }: Plan): string {
   return `${counted(products, 'product')}, at most ${formatDollars(worstMicros, 3)}`
 }
 
-/** The plan for --json: the estimate, the cap, and what it covers. */
-export function planJson({ capMicros, estimate, upToCap, wanted, month }: Plan): Record<string, unknown> {
-  const covers = capMicros >= estimate.cost.low
+/** The plan for --json: the estimate, the cap, and what the nearer of cap and month covers. */
+export function planJson(plan: Plan): Record<string, unknown> {
+  const { capMicros, estimate, upToCap, wanted, month } = plan
+  const limit = limitOf(plan)
+  const covers = limit.micros >= estimate.cost.low
+  const left = leftOfMonth(month)
+  const leavesCall = left === null || left >= (firstCallPrice(wanted) ?? 0)
   return {
     estimate,
     capMicros: capMicros satisfies Micros,
     upToCap,
-    startable: covers || upToCap,
-    collectableProducts: collectable(capMicros, estimate),
+    startable: leavesCall && (covers || upToCap),
+    nearestLimit: limit,
+    collectableProducts: collectable(limit.micros, estimate),
     sampleAtMostMicros: sampleFor(wanted).worstMicros,
     sandbox: wanted.accounts.search.sandbox,
     month: monthJson(month),

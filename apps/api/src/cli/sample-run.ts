@@ -1,7 +1,9 @@
 /** A sample first: ten products, then the estimate from what they took, then the rest if that is wanted. */
-import type { Micros } from '../base/money.ts'
+import { addMicros, type Micros } from '../base/money.ts'
+import { type Limit, nearestLimit } from '../engine/cap-covers.ts'
 import { changeCap, resumeRun } from '../engine/run-acts.ts'
 import { estimateFromSample } from '../engine/sample.ts'
+import { monthOf } from '../ledger/month.ts'
 import { collectable, type Estimate } from '../runs/estimate.ts'
 import { type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
 import { askYes } from './ask.ts'
@@ -33,8 +35,11 @@ export async function sampleFirst(
     return status
   }
   const estimate = await estimateFromSample(session.db, run)
-  sayEstimate(context, run, plan, estimate)
-  const covered = plan.capMicros >= estimate.cost.low || plan.upToCap
+  // What the sample took is part of the estimate, and the month has counted it.
+  const used = addMicros(run.spentMicros, run.heldMicros, run.suspectMicros)
+  const limit = nearestLimit(plan.capMicros, await monthOf(session.db, run.orgId), used)
+  sayEstimate(context, run, { limit, upToCap: plan.upToCap }, estimate)
+  const covered = limit.micros >= estimate.cost.low || plan.upToCap
   const on = covered && (options.goOn || (options.ask && context.canAsk && (await askOn(plan, run))))
   if (on) return goOn(context, session, run, plan.capMicros)
   if (context.json) context.sayJson({ run: runJson(run), estimate })
@@ -42,7 +47,9 @@ export async function sampleFirst(
   return EXIT.paused
 }
 
-function sayEstimate(context: Context, run: RunSnapshot, plan: Plan, estimate: Estimate): void {
+type Bounds = Readonly<{ limit: Limit; upToCap: boolean }>
+
+function sayEstimate(context: Context, run: RunSnapshot, { limit, upToCap }: Bounds, estimate: Estimate): void {
   if (context.json || context.quiet) return
   const { paint, say } = context
   const label = (text: string) => paint.dim(text.padEnd(10))
@@ -51,7 +58,7 @@ function sayEstimate(context: Context, run: RunSnapshot, plan: Plan, estimate: E
   say(`${label('Estimate')}${estimateWords(estimate)}`)
   for (const line of figureLines(estimate)) say(`${label('')}${line}`)
   say(`${label('')}Of the whole run; what the sample has paid for is not paid again.`)
-  const partly = capWords(plan.capMicros, estimate, collectable(plan.capMicros, estimate), plan.upToCap)
+  const partly = capWords(limit, estimate, collectable(limit.micros, estimate), upToCap)
   if (partly) say(`${label('')}${paint.warn(partly)}`)
 }
 

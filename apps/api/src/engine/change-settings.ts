@@ -4,7 +4,7 @@ import { AppError } from '../base/errors.ts'
 import { formatDollars } from '../base/money.ts'
 import { type Db, type Tx, withTxRetry } from '../db/client.ts'
 import { brokenConstraint } from '../db/errors.ts'
-import { monthOf, usedOfMonth } from '../ledger/month.ts'
+import { type Month, monthOf, usedOfMonth } from '../ledger/month.ts'
 import { changeSettings, readSettings, type Settings } from '../runs/settings.ts'
 import type { Actor } from './bootstrap.ts'
 
@@ -22,13 +22,17 @@ export async function changeOrgSettings(
     return await withTxRetry(db, (tx) => changeAudited(tx, actor, change))
   } catch (error) {
     if (brokenConstraint(error) !== 'month_cap_too_low') throw error
-    const used = formatDollars(usedOfMonth(await monthOf(db, actor.orgId)))
-    throw new AppError(
-      'month.cap_too_low',
-      `The month cap cannot go below ${used}: so much is spent, held or suspect this month.`,
-      { cause: error },
-    )
+    throw tooLow(await monthOf(db, actor.orgId), error)
   }
+}
+
+function tooLow(month: Month, cause?: unknown): AppError {
+  const used = formatDollars(usedOfMonth(month))
+  return new AppError(
+    'month.cap_too_low',
+    `The month cap cannot go below ${used}: so much is spent, held or suspect this month.`,
+    { cause },
+  )
 }
 
 async function changeAudited(
@@ -45,6 +49,11 @@ async function changeAudited(
   )
   // What stays as it was is not audited.
   if (changed.length === 0) return after
+  if (changed.includes('monthCapMicros')) {
+    // The constraint leaves room for what providers overcharged; a person's cap does not. The month's row is locked by now.
+    const month = await monthOf(tx, orgId)
+    if (month.capMicros !== null && month.capMicros < usedOfMonth(month)) throw tooLow(month)
+  }
   const fields = (settings: Settings) => Object.fromEntries(changed.map((key) => [key, settings[key]]))
   await appendAudit(tx, {
     orgId,

@@ -4,6 +4,7 @@ import { newId } from '../base/ids.ts'
 import { toJson } from '../base/json.ts'
 import { centsUp, formatDollars, MICROS_PER_CENT, type Micros, toMicros } from '../base/money.ts'
 import { type Db, type Tx, withTxRetry } from '../db/client.ts'
+import { type Month, monthOf } from '../ledger/month.ts'
 import { checkFilterSettings, type FilterSettings } from '../matching/filters.ts'
 import { listAdapter } from '../providers/registry.ts'
 import type { ListedProduct } from '../providers/types.ts'
@@ -17,7 +18,8 @@ import type { ChosenAccounts } from './accounts.ts'
 import { tellCreated } from './audit-run.ts'
 import { holdBack, toNewProduct } from './book-list.ts'
 import type { Actor } from './bootstrap.ts'
-import { checkCapCovers } from './cap-covers.ts'
+import { cheapestCall } from './call-price.ts'
+import { checkCapCovers, checkMonthLeaves } from './cap-covers.ts'
 import { type Amount, estimateRun, inputOf, priced } from './estimate-run.ts'
 import { type Sample, sampleOf } from './sample.ts'
 
@@ -47,12 +49,14 @@ export const CAP_MOST = toMicros(1_000_000_000_000)
 /**
  * Creates a pending run: its cap and filters are snapshots of the organisation's settings, overridden by `input`; its
  * categories, or its products, are rows; its estimate is kept beside it. Throws AppError for an empty collection, a bad
- * cap or filter, a missing price, `run.cap_below_estimate` for a cap that even the low end of the estimate is above.
+ * cap or filter, a missing price; `run.cap_below_estimate` or `month.cap_below_estimate` when even the low end of the
+ * estimate is above the nearer of its cap and what the month cap leaves, `month.cap_reached` when that is less than a call.
  */
 export async function createRun(db: Db, input: CreateInput): Promise<Created> {
   checkCollect(input)
   if (input.capMicros !== undefined) checkCap(input.capMicros)
   const plan = await planRun(db, input)
+  checkMonthLeaves(plan.month, firstCallPrice(input))
   const sample = input.sample ? sampleFor(input) : null
   if (!sample) checkCapCovers(plan)
   const id = newId()
@@ -73,8 +77,14 @@ export async function createRun(db: Db, input: CreateInput): Promise<Created> {
   return { run, estimate }
 }
 
-/** What a run will be like before it is one: its cap, filters and estimate. */
-export type RunPlan = Readonly<{ capMicros: Micros; filters: FilterSettings; estimate: Estimate; upToCap: boolean }>
+/** What a run will be like before it is one: its cap, what the month leaves beside it, filters and estimate. */
+export type RunPlan = Readonly<{
+  capMicros: Micros
+  month: Month
+  filters: FilterSettings
+  estimate: Estimate
+  upToCap: boolean
+}>
 
 /** The plan of a run from the organisation's settings and `input`. Throws AppError for a bad filter, a missing price. */
 export async function planRun(
@@ -87,6 +97,7 @@ export async function planRun(
   const amount = amountOf(collect)
   return {
     capMicros: input.capMicros ?? toMicros(settings.budgetCapCents * MICROS_PER_CENT),
+    month: await monthOf(db, actor.orgId),
     filters,
     estimate: await estimateRun(db, { orgId: actor.orgId, amount, accounts, filters }),
     upToCap: input.upToCap ?? false,
@@ -97,6 +108,14 @@ function amountOf(collect: CreateInput['collect']): Amount {
   return collect.kind === 'categories'
     ? { categories: distinct(collect.categories).map(({ key, name }) => ({ key, name })) }
     : { products: collect.products.length }
+}
+
+/** What the first call of such a run costs at most; null when nobody knows. */
+export function firstCallPrice({ collect, accounts }: Pick<CreateInput, 'collect' | 'accounts'>): Micros | null {
+  if (collect.kind === 'list' || !accounts.list) return cheapestCall(accounts, { products: true, steps: [] })
+  const adapter = listAdapter(priced(accounts.list))
+  const steps = distinct(collect.categories).map((category) => adapter.firstStep(toCategoryRef(category)))
+  return cheapestCall(accounts, { products: false, steps })
 }
 
 /** The sample such a run would begin with. */

@@ -8,6 +8,7 @@ import { toJson } from '../base/json.ts'
 import { centsUp, MICROS_PER_CENT, type Micros, toMicros } from '../base/money.ts'
 import { type Db, type Queryable, type Tx, withTxRetry } from '../db/client.ts'
 import { hasState, isPgError, SQLSTATE } from '../db/errors.ts'
+import { type Month, monthOf } from '../ledger/month.ts'
 import { addCategories } from '../runs/categories-of-run.ts'
 import type { Estimate } from '../runs/estimate.ts'
 import {
@@ -25,7 +26,8 @@ import { lockRun, type RunSnapshot, runSnapshot, TERMINAL } from '../runs/snapsh
 import { accountById, type ChosenAccounts } from './accounts.ts'
 import { tell, tellCreated } from './audit-run.ts'
 import type { Actor } from './bootstrap.ts'
-import { checkCapCovers } from './cap-covers.ts'
+import { cheapestCall } from './call-price.ts'
+import { checkCapCovers, checkMonthLeaves } from './cap-covers.ts'
 import { checkCap } from './create.ts'
 import { estimateRetry } from './estimate-retry.ts'
 
@@ -54,6 +56,7 @@ export type RetryPlan = Readonly<{
   accounts: ChosenAccounts
   estimate: Estimate
   capMicros: Micros
+  month: Month
 }>
 
 /**
@@ -76,12 +79,14 @@ export async function planRetry(db: Queryable, input: RetryInput): Promise<Retry
   const counts: Partial<Record<RetryReason, number>> = {}
   for (const { why } of [...products, ...categories]) counts[why] = (counts[why] ?? 0) + 1
   const capMicros = input.capMicros ?? (await defaultCap(db, parent.orgId, estimate))
-  return { parent, counts, products, categories, accounts, estimate, capMicros }
+  const month = await monthOf(db, parent.orgId)
+  return { parent, counts, products, categories, accounts, estimate, capMicros, month }
 }
 
 /**
  * Creates the retry as a pending run, linked to its parent, with an event on both. Throws what `planRetry` throws,
- * `input.cap_invalid`, and `run.cap_below_estimate`. Two at the same moment: one of them is refused with `run.retry_open`, by the database.
+ * `input.cap_invalid`, and what `createRun` throws when cap or month leave too little. Two at the same moment: one of them is
+ * refused with `run.retry_open`, by the database.
  */
 export async function retryRun(db: Db, input: RetryInput): Promise<Readonly<{ run: RunSnapshot; plan: RetryPlan }>> {
   if (input.capMicros !== undefined) checkCap(input.capMicros)
@@ -105,7 +110,7 @@ async function createRetry(tx: Tx, id: string, input: RetryInput): Promise<Retry
   await lockRun(tx, input.runId)
   const plan = await planRetry(tx, input)
   const { parent, products, categories, counts } = plan
-  checkCapCovers({ ...plan, upToCap: input.upToCap ?? false })
+  checkRetryCovered(plan, input.upToCap ?? false)
   await insertRun(tx, id, input, plan)
   for (let from = 0; from < products.length; from += PRODUCTS_AT_ONCE) {
     const some = products.slice(from, from + PRODUCTS_AT_ONCE)
@@ -127,6 +132,14 @@ async function createRetry(tx: Tx, id: string, input: RetryInput): Promise<Retry
   // An ended run is final; what happens to it afterwards is a fact all the same.
   await tell(tx, { type: 'run.retried', actorId, data: { run: { id, number }, ...counts } }, parent)
   return plan
+}
+
+/** Throws AppError when cap or month leave too little for the retry, as for any other run. */
+export function checkRetryCovered(plan: RetryPlan, upToCap: boolean): void {
+  const { month, accounts, products, categories } = plan
+  const steps = categories.map(({ step }) => step)
+  checkMonthLeaves(month, cheapestCall(accounts, { products: products.length > 0, steps }))
+  checkCapCovers({ ...plan, upToCap })
 }
 
 /** Products copied by one statement. */

@@ -5,14 +5,15 @@
 import { AppError } from '../base/errors.ts'
 import { type Db, type Tx, withTxRetry } from '../db/client.ts'
 import { appendEvents } from '../events/append.ts'
-import { THIS_MONTH } from '../ledger/month.ts'
+import { monthOf, THIS_MONTH } from '../ledger/month.ts'
 import { DEAD_AFTER_MS } from '../ledger/rescue.ts'
 import { aliveWorkers, servedBy } from '../queue/credentials.ts'
 import { sendTicket } from '../queue/tickets.ts'
 import type { Estimate } from '../runs/estimate.ts'
 import { lockRun, type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
 import { tell } from './audit-run.ts'
-import { checkCapCovers } from './cap-covers.ts'
+import { nextCallPrice } from './call-price.ts'
+import { checkCapCovers, checkMonthLeaves } from './cap-covers.ts'
 
 /** True when the organisation has a place free for one more running run. Its settings row stays locked until the end. */
 export async function claimPlace(tx: Tx, orgId: string): Promise<boolean> {
@@ -31,7 +32,9 @@ export async function claimPlace(tx: Tx, orgId: string): Promise<boolean> {
 /**
  * Asks for a pending run to be started. It runs at once when its organisation has a place free, and otherwise waits in
  * line and is started by `startWaiting`. Returns the run as it stands.
- * Throws AppError `run.wrong_state` for a run that is not pending.
+ * Throws AppError `run.wrong_state` for a run that is not pending; `month.cap_reached` when the month cap leaves less than
+ * its first call; `run.cap_below_estimate` or `month.cap_below_estimate` when the nearer of both caps leaves less than the
+ * low end of its estimate, and it is not meant to collect up to its cap.
  */
 export function startRun(db: Db, runId: string, actorId?: string): Promise<RunSnapshot> {
   return withTxRetry(db, async (tx) => {
@@ -54,14 +57,20 @@ export function startRun(db: Db, runId: string, actorId?: string): Promise<RunSn
   })
 }
 
-/** The cap may have been lowered since the run was created. What it was created for is kept beside its estimate. */
-async function checkStillCovered(tx: Tx, { id, capMicros }: RunSnapshot): Promise<void> {
+/**
+ * Cap and month may leave less than when the run was created. What it was created for is kept beside its estimate. A run
+ * that waits in line is not asked again: nobody is there to be told, and it pauses with the reason.
+ */
+async function checkStillCovered(tx: Tx, run: RunSnapshot): Promise<void> {
+  const { id, capMicros } = run
+  const month = await monthOf(tx, run.orgId)
+  if (month.capMicros !== null) checkMonthLeaves(month, await nextCallPrice(tx, run))
   const { rows } = await tx.query<{ estimate: Estimate; upToCap: boolean }>(
     `select estimate, up_to_cap or sample_products is not null as "upToCap" from collection_runs
      where id = $1 and estimate is not null`,
     [id],
   )
-  if (rows[0]) checkCapCovers({ capMicros, ...rows[0] })
+  if (rows[0]) checkCapCovers({ capMicros, month, ...rows[0] })
 }
 
 /**
@@ -114,7 +123,7 @@ const ACCOUNT_STOPPED = `
 const pauseEnds = (silentMs: string): string => `
   (r.resume_at <= now() or r.pause_limit = 'month' and not exists (
     select from collection_months m where m.org_id = r.org_id and m.month = ${THIS_MONTH}
-      and m.cap_micros - m.spent_micros - m.held_micros - m.suspect_micros - m.deleted_micros < r.pause_needs_micros)
+      and m.left_micros < r.pause_needs_micros)
     or r.pause_unserved and ${servedBy(aliveWorkers(silentMs))})`
 
 const mayResume = (silentMs: string): string => `status = 'paused' and ${pauseEnds(silentMs)} and ${PLACE_FREE}

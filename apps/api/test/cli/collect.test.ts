@@ -196,9 +196,19 @@ describe('the month cap', () => {
     const { month } = await place.json<{ month: { spentMicros: number } }>(['settings'])
     const cap = month.spentMicros + 20_000
     await place.run('settings', 'set', `month-cap=${cap / 1_000_000}`)
-    const stopped = await place.run('collect', 'toys-and-games', '--cap', '5')
+    const refused = await place.run('collect', 'toys-and-games', '--cap', '5')
+    expect(refused.status).toBe(4)
+    expect(refused.out).toMatch(
+      /Even the low end \(\$0\.\d\d\) is above what your month cap leaves \(\$0\.02\)\. Raise the month cap/,
+    )
+    expect(refused.err).toMatch(/is above what the month cap leaves \(\$0\.02\)\.\n[^]*\(month\.cap_below_estimate\)/)
+    const told = await place.json(['estimate', 'toys-and-games', '--cap', '5'])
+    expect(told).toMatchObject({ startable: false, nearestLimit: { kind: 'month', micros: 20_000 } })
+
+    const stopped = await place.run('collect', 'toys-and-games', '--cap', '5', '--up-to-cap')
     expect(stopped.status).toBe(7)
     expect(stopped.out).toMatch(/Month {5}\$0\.02 left of \$\d+\.\d\d/)
+    expect(stopped.out).toMatch(/The run collects up to the month cap, about \d+ of \d+ products, then pauses\./)
     expect(stopped.out).toMatch(/The month cap of \$\S+ leaves less than one call\. It starts anew on 1 [A-Z][a-z]+\./)
     expect(stopped.out).toContain('Paused, month cap reached'.toLowerCase())
     expect(stopped.out).toMatch(/month: \$0\.\d+ left/)

@@ -4,6 +4,7 @@ import { newId } from '../../src/base/ids.ts'
 import { toMicros } from '../../src/base/money.ts'
 import { withTx } from '../../src/db/client.ts'
 import { type Actor, actorFor } from '../../src/engine/bootstrap.ts'
+import { changeOrgSettings } from '../../src/engine/change-settings.ts'
 import { type CreateInput, createRun, planRun } from '../../src/engine/create.ts'
 import { cancelRun, changeCap, pauseRun, resumeRun } from '../../src/engine/run-acts.ts'
 import { startRun } from '../../src/engine/start.ts'
@@ -217,6 +218,53 @@ describe('a cap below the estimate', () => {
     await changeCap(fresh.db, run.id, toMicros(estimate.cost.low))
     expect((await startRun(fresh.db, run.id)).status).toBe('running')
     await cancelRun(fresh.db, run.id)
+  })
+
+  it('of the month is refused at once: the nearer limit decides', async () => {
+    const stranger = await otherOrg('Month')
+    const wanted = { categories: categories(0, 2), actor: stranger }
+    const { cost } = await estimateFor(wanted)
+    const setMonth = (micros: number) =>
+      changeOrgSettings(fresh.db, stranger, { monthCapMicros: toMicros(micros), maxConcurrentRuns: 9 })
+    await setMonth(cost.low - 1)
+    await expect(createRun(fresh.db, inputOf(wanted))).rejects.toMatchObject({
+      code: 'month.cap_below_estimate',
+      message: expect.stringMatching(
+        /^Even the low end of the estimate \(\$[\d.]+\) is above what the month cap leaves \(\$/,
+      ),
+      hint: expect.stringMatching(
+        /wait for 1 [A-Z][a-z]+, or collect up to it with --up-to-cap: about \d+ of \d+ products\./,
+      ),
+      details: { leftMicros: cost.low - 1, covered: expect.any(Number) },
+    })
+    // Both leave too little: the one it would meet first is named.
+    const tooLittle = { ...wanted, cap: cost.low - 2 }
+    await expect(createRun(fresh.db, inputOf(tooLittle))).rejects.toMatchObject({ code: 'run.cap_below_estimate' })
+    expect((await fresh.db.query('select from collection_runs where org_id = $1', [stranger.orgId])).rowCount).toBe(0)
+
+    await setMonth(cost.low)
+    const { run } = await createRun(fresh.db, inputOf(wanted))
+    const { run: upToCap } = await createRun(fresh.db, inputOf({ ...wanted, upToCap: true }))
+    // The month is used for something else before they start.
+    await setMonth(cost.low - 1)
+    await expect(startRun(fresh.db, run.id)).rejects.toMatchObject({ code: 'month.cap_below_estimate' })
+    expect((await startRun(fresh.db, upToCap.id)).status).toBe('running')
+    await cancelRun(fresh.db, upToCap.id)
+    await setMonth(cost.low)
+    expect((await startRun(fresh.db, run.id)).status).toBe('running')
+    await cancelRun(fresh.db, run.id)
+  })
+
+  it('of a month that leaves less than one call is refused whatever is wanted', async () => {
+    const stranger = await otherOrg('Used up')
+    await changeOrgSettings(fresh.db, stranger, { monthCapMicros: toMicros(1) })
+    const input = inputOf({ categories: categories(0, 1), actor: stranger, upToCap: true })
+    for (const one of [input, { ...input, sample: true }])
+      await expect(createRun(fresh.db, one)).rejects.toMatchObject({ code: 'month.cap_reached' })
+    const listed = [{ asin: 'B000000001', title: 'A kettle', priceCents: 2_000, rank: null }]
+    const collect = { kind: 'list' as const, products: listed, label: 'One' }
+    await expect(createRun(fresh.db, { ...input, collect })).rejects.toMatchObject({ code: 'month.cap_reached' })
+    expect((await fresh.db.query('select from collection_runs where org_id = $1', [stranger.orgId])).rowCount).toBe(0)
   })
 
   it('is not refused at the low end itself', async () => {

@@ -6,6 +6,7 @@ import { withTx, withTxRetry } from '../../src/db/client.ts'
 import { planRetry, type RetryInput, retryRun } from '../../src/engine/retry.ts'
 import { cancelRun } from '../../src/engine/run-acts.ts'
 import { startRun } from '../../src/engine/start.ts'
+import { monthOf, usedOfMonth } from '../../src/ledger/month.ts'
 import { retryLinks } from '../../src/runs/retries.ts'
 import { changeSettings } from '../../src/runs/settings.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
@@ -177,6 +178,24 @@ describe('a retry of a completed run', () => {
       spentMicros: PRICE,
     })
     await expect(retry(parent, { capMicros: -1 as never })).rejects.toMatchObject({ code: 'input.cap_invalid' })
+  })
+
+  it('is refused when the month leaves too little, as any other run is', async () => {
+    const parent = await troubled(190)
+    const used = usedOfMonth(await monthOf(arena.db, arena.actor.orgId))
+    const leave = (micros: number | null) =>
+      changeSettings(arena.db, arena.actor.orgId, { monthCapMicros: micros === null ? null : toMicros(used + micros) })
+    try {
+      await leave(2 * PRICE - 1)
+      await expect(retry(parent)).rejects.toMatchObject({ code: 'month.cap_below_estimate' })
+      await leave(PRICE - 1)
+      await expect(retry(parent, { upToCap: true })).rejects.toMatchObject({ code: 'month.cap_reached' })
+      expect((await retryLinks(arena.db, parent.id)).retries).toEqual([])
+      await leave(2 * PRICE)
+      expect((await retry(parent)).run).toMatchObject({ status: 'pending', totalItems: 2 })
+    } finally {
+      await leave(null)
+    }
   })
 })
 

@@ -201,8 +201,9 @@ describe('a claim', () => {
       [null, 4 * PRICE, 4],
     ] as const) {
       await forget()
-      await setCap(monthCap)
+      await setCap(null)
       const run = await makeRun({ products: 10, cap: runCap })
+      await setCap(monthCap)
       expect(await claim(run.id, 10)).toHaveLength(fits)
       expect(await arena.look(run.id)).toMatchObject({ processingItems: fits, pendingItems: 10 - fits })
     }
@@ -409,7 +410,7 @@ describe('the cap of a month', () => {
 describe('a run that is deleted', () => {
   it('does not give its money back', async () => {
     await setCap(1_000)
-    const run = await makeRun()
+    const [run, next] = [await makeRun(), await makeRun()]
     const [first, second] = await hold(owner, { run, micros: 600 }, { run, micros: 300 })
     await book(first, 'settled', 700)
     await book(second, 'released')
@@ -417,7 +418,6 @@ describe('a run that is deleted', () => {
     await crowd.query('delete from collection_runs where id = $1', [run.id])
     expect(await months()).toMatchObject([{ spent: 0, breach: 0, deleted: 700, cap: 1_000 }, {}])
     expect(leftOfMonth(await month())).toBe(300)
-    const next = await makeRun()
     await expect(hold(owner, { run: next, micros: 301 })).rejects.toMatchObject({ code: 'GL006' })
     await hold(owner, { run: next, micros: 300 })
     await expectMoneyHolds(next)

@@ -1,6 +1,7 @@
 /** gleaner collect: choose, see what it will cost, start, watch. */
 import type { Command } from 'commander'
-import { checkCapCovers } from '../../engine/cap-covers.ts'
+import { checkCapCovers, checkMonthLeaves } from '../../engine/cap-covers.ts'
+import { firstCallPrice } from '../../engine/create.ts'
 import { addCommand } from '../add-command.ts'
 import { badInput, type Context, type Session } from '../context.ts'
 import { actLines, joinRun, runJson } from '../join-run.ts'
@@ -22,7 +23,8 @@ Examples:
   gleaner collect --products list.csv --columns asin=Code,title=Name,price=Cost
 
 The run never spends more than its cap: at the cap it pauses and keeps everything. Ctrl-C pauses it too.
-A cap that even the low end of the estimate is above is refused, unless --up-to-cap says that this is meant.
+A cap, or a rest of the month cap, that even the low end of the estimate is above is refused, unless --up-to-cap says that
+this is meant.
 Without an account of your own it collects from the sandbox: a generated marketplace, play money.
 Exit status: 0 completed, 4 refused, 7 paused before its end, 8 failed or cancelled, 130 interrupted.`
 
@@ -53,6 +55,7 @@ async function carryOut(context: Context, session: Session, plan: Plan, options:
   }
   if (options.sample && options.detach)
     throw badInput('A sample is watched to its end.', 'Leave --sample or --detach out.')
+  checkMonthLeaves(plan.month, firstCallPrice(plan.wanted))
   if (!options.sample) checkCapCovers(plan)
   await prepareToStart(context, session.db, plan, options)
   if (options.sample) return sampleFirst(context, session, plan, { goOn: options.yes === true, ask: true })

@@ -4,14 +4,22 @@ import type { Micros } from '../../base/money.ts'
 import { openAccount } from '../../engine/account-credentials.ts'
 import { checkCap } from '../../engine/create.ts'
 import { rescueRuns } from '../../engine/rescue.ts'
-import { planRetry, RETRIED_BY_DEFAULT, type RetryInput, type RetryPlan, retryRun } from '../../engine/retry.ts'
+import {
+  checkRetryCovered,
+  planRetry,
+  RETRIED_BY_DEFAULT,
+  type RetryInput,
+  type RetryPlan,
+  retryRun,
+} from '../../engine/retry.ts'
 import { startRun } from '../../engine/start.ts'
+import { leftOfMonth } from '../../ledger/month.ts'
 import { findRun } from '../../runs/find-run.ts'
 import { RETRY_REASONS, type RetryReason } from '../../runs/retries.ts'
 import { addCommand } from '../add-command.ts'
 import { askYes } from '../ask.ts'
 import { badInput, type Context, type Session, withSession } from '../context.ts'
-import { counted, moneyUp, readDollars } from '../format.ts'
+import { counted, moneyDown, moneyUp, readDollars } from '../format.ts'
 import { actLine, joinRun, runJson } from '../join-run.ts'
 import { Exit } from '../print-error.ts'
 
@@ -90,6 +98,7 @@ async function retry(context: Context, session: Session, input: RetryInput, opti
     return 0
   }
   sayPlan(context, planned)
+  checkRetryCovered(planned, input.upToCap ?? false)
   for (const account of [planned.accounts.list, planned.accounts.search])
     if (account) await openAccount(db, account, context.env)
   await askToStart(context, planned, options)
@@ -119,12 +128,14 @@ function readReasons({ only, all }: RetryOptions): readonly RetryReason[] {
 function sayPlan(context: Context, plan: RetryPlan): void {
   if (context.json || context.quiet) return
   const { paint, say } = context
-  const { parent, estimate, accounts, capMicros } = plan
+  const { parent, estimate, accounts, capMicros, month } = plan
   const label = (text: string) => paint.dim(text.padEnd(10))
   say(`${label('Retry')}${takenUp(plan)} of run ${parent.number}, ${parent.name}`)
   say(`${label('From')}${[accounts.list?.name, accounts.search.name].filter(Boolean).join(' and ')}`)
   say(`${label('Estimate')}${costWords(estimate)}${accounts.search.sandbox ? ` ${paint.dim('SANDBOX')}` : ''}`)
   say(`${label('Cap')}${moneyUp(capMicros)}`)
+  const left = leftOfMonth(month)
+  if (left !== null && left < capMicros) say(`${label('Month')}${paint.warn(`${moneyDown(left)} left`)}`)
 }
 
 function costWords({ cost: { low, likely, high } }: RetryPlan['estimate']): string {

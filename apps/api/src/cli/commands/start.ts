@@ -166,7 +166,13 @@ async function firstRun(
     accounts: await chooseAccounts(db, { list: 'sandbox-oxylabs', search: 'sandbox-ebay' }),
     name: 'First collection (sandbox)',
     capMicros: FIRST_CAP,
+  }).catch((error: unknown) => {
+    // A month cap that was set before is no reason not to come up.
+    if (!(error instanceof AppError) || !error.code.startsWith('month.')) throw error
+    context.note(`No first collection: ${error.message}`)
+    return null
   })
+  if (!run) return null
   if (!context.json && !context.quiet) {
     context.say()
     context.tell(
