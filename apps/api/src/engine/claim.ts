@@ -252,6 +252,7 @@ async function claimSafely<Claimed>(
     })
   })
   lane.room[side] = slice?.room ?? null
+  if (slice?.monthLeftMicros !== undefined) lane.monthLeftMicros = slice.monthLeftMicros
   const maySend = maySendUntil(askedAt, lane.heart)
   if (!slice) return { claimed: [], maySend }
   // A full window opens with the next booking, which wakes the lane; everything else takes its time.
@@ -260,10 +261,14 @@ async function claimSafely<Claimed>(
   return { claimed: slice.claimed, maySend }
 }
 
-/** True when the run's budget lets a product that found too little ask once more, without taking it from others. */
-export function mayClimb(lane: Lane): boolean {
-  const { run, searchPrice } = lane
-  const left = run.capMicros - run.spentMicros - run.heldMicros - run.suspectMicros
+/**
+ * True when the run's budget, its cap and what the month left at the last claim, lets a product that found too little ask
+ * once more, without taking it from others.
+ */
+export function mayClimb(lane: Pick<Lane, 'run' | 'searchPrice' | 'monthLeftMicros'>): boolean {
+  const { run, searchPrice, monthLeftMicros } = lane
+  const ofRun = run.capMicros - run.spentMicros - run.heldMicros - run.suspectMicros
+  const left = monthLeftMicros === null ? ofRun : Math.min(ofRun, monthLeftMicros)
   // The cap of a sample covers every query of its products; the others wait for a cap of their own.
   if (isSampling(run)) return left >= searchPrice
   return left >= timesMicros(searchPrice, run.pendingItems + 1)

@@ -63,6 +63,8 @@ export type Lane = LaneOptions & {
   /** Keys of sellers a booking under way is recording. */
   readonly recording: Set<string>
   readonly knownSellers: KnownSellers
+  /** What the month cap left after this lane's last claim; null without one. */
+  monthLeftMicros: Micros | null
   /** What the governor said to the last claim; null before the first. */
   readonly room: Record<Side, Room | null>
   /** It is not worth asking the governor again before this moment (performance.now). */
@@ -91,6 +93,7 @@ export function openLane(options: LaneOptions): Lane {
     booking: new Set(),
     recording: new Set(),
     knownSellers: makeKnownSellers(),
+    monthLeftMicros: null,
     room: { search: null, list: null },
     askAt: { search: 0, list: 0 },
     observers: { search, list },

@@ -48,7 +48,12 @@ export type Room = Readonly<{
 }>
 
 /** What a claim took, and what the governor said. */
-export type Slice<Claimed> = Readonly<{ claimed: readonly Claimed[]; room: Room }>
+export type Slice<Claimed> = Readonly<{
+  claimed: readonly Claimed[]
+  room: Room
+  /** What the month cap leaves after it, null without one; undefined when the claim did not come to look at it. */
+  monthLeftMicros: Micros | null | undefined
+}>
 
 export type ClaimedItem = Readonly<{
   callId: string
@@ -70,8 +75,10 @@ const ROOM_COLUMNS = `
 const LOCKED_RUN = `locked as materialized (
     select org_id, cap_micros - spent_micros - held_micros - suspect_micros as left_micros
     from collection_runs where id = $1 and status = 'running' and (select room from room) > 0 for no key update
+  ), month as materialized (
+    select gleaner_month_left(org_id) as left_micros from locked
   ), run as materialized (
-    select least(left_micros, gleaner_month_left(org_id)) as left_micros from locked
+    select least(locked.left_micros, month.left_micros) as left_micros from locked, month
   )`
 
 /**
@@ -81,7 +88,7 @@ const LOCKED_RUN = `locked as materialized (
  * is left untouched: fewer items, or none, are returned.
  */
 export async function claimItems(tx: Tx, claim: Claim): Promise<Slice<ClaimedItem>> {
-  const { rows } = await tx.query<ClaimedItem & Room>({
+  const { rows } = await tx.query<ClaimedItem & Told>({
     name: 'ledger.claim_items',
     text: `
       -- The governor's row is locked first, then the run's, then the month's: the same order everywhere.
@@ -114,6 +121,8 @@ export async function claimItems(tx: Tx, claim: Claim): Promise<Slice<ClaimedIte
         select * from gleaner_take_room($2, (select count(*)::int from numbered), false)
       )
       select call_id as "callId", id as "itemId", epoch, attempt, rung, data, ${ROOM_COLUMNS},
+        exists (select from month) as "monthSeen",
+        (select left_micros from month) - (select count(*) from numbered) * $6::bigint as "monthLeft",
         slots.first_ms + slots.spacing_ms * (row_number() over (order by rung, id) - 1) as "sendAtMs"
       from room cross join slots left join numbered on true order by rung, id`,
     values: [
@@ -129,12 +138,18 @@ export async function claimItems(tx: Tx, claim: Claim): Promise<Slice<ClaimedIte
   return sliceOf(rows)
 }
 
-/** The first row tells of the room, whether anything was claimed or not. */
-function sliceOf<Claimed extends Readonly<{ callId: string }>>(rows: readonly (Claimed & Room)[]): Slice<Claimed> {
+type Told = Room & Readonly<{ monthSeen: boolean; monthLeft: Micros | null }>
+
+/** The first row tells of room and month, whether anything was claimed or not. */
+function sliceOf<Claimed extends Readonly<{ callId: string }>>(rows: readonly (Claimed & Told)[]): Slice<Claimed> {
   const [first] = rows
   if (!first) throw new Error('a claim says what room there was')
-  const { reason, waitMs, until, untilMs, note, nowMs } = first
-  return { claimed: rows.filter((row) => row.callId !== null), room: { reason, waitMs, until, untilMs, note, nowMs } }
+  const { reason, waitMs, until, untilMs, note, nowMs, monthSeen, monthLeft } = first
+  return {
+    claimed: rows.filter((row) => row.callId !== null),
+    room: { reason, waitMs, until, untilMs, note, nowMs },
+    monthLeftMicros: monthSeen ? monthLeft : undefined,
+  }
 }
 
 export type ClaimedCategory = Readonly<{
@@ -174,7 +189,7 @@ export async function claimCategories(
   claim: Omit<Claim, 'priceMicros'>,
   wanted: readonly Readonly<{ id: string; priceMicros: Micros }>[],
 ): Promise<Slice<ClaimedCategory>> {
-  const { rows } = await tx.query<ClaimedCategory & Room>({
+  const { rows } = await tx.query<ClaimedCategory & Told>({
     name: 'ledger.claim_categories',
     text: `
       with room as materialized (
@@ -204,6 +219,8 @@ export async function claimCategories(
         select * from gleaner_take_room($2, (select count(*)::int from taken), false)
       )
       select call_id as "callId", id as "categoryId", epoch, attempt, category, step, ${ROOM_COLUMNS},
+        exists (select from month) as "monthSeen",
+        (select left_micros from month) - (select coalesce(sum(price), 0)::bigint from taken) as "monthLeft",
         slots.first_ms + slots.spacing_ms * (row_number() over (order by place) - 1) as "sendAtMs"
       from room cross join slots left join taken on true order by place`,
     values: [

@@ -101,9 +101,9 @@ const KEEP_CATEGORIES = `
     decided_second, climbed_second, new_sellers, capped, complete)
   select r.id, r.org_id, coalesce(c.category_key, ''), coalesce(c.product_count, r.total_items), p.own, p.skipped, p.decided1,
     p.climbed1, p.decided2, p.climbed2, p.sellers,
-    -- A next query is asked only while the cap covers a first one for every product that waits (engine/claim.ts). A sample
-    -- has a cap of its own, which covers all its queries.
-    (r.cap_micros - r.spent_micros - r.held_micros - r.suspect_micros < price.micros * (r.pending_items + 1)
+    -- A next query is asked only while cap and month cover a first one for every product that waits (engine/claim.ts). A
+    -- sample has a cap of its own, which covers all its queries.
+    (least(r.cap_micros - r.spent_micros - r.held_micros - r.suspect_micros, m.left_micros) < price.micros * (r.pending_items + 1)
       or exists (select from collection_events e
         where e.run_id = r.id and e.type = 'run.paused' and e.data ->> 'reason' = 'budget' and e.at > coalesce(r.sampled_at, '-infinity')))
       and (r.sampled_at is null or r.processed_items > r.sample_products),
@@ -111,6 +111,7 @@ const KEEP_CATEGORIES = `
   from parts p join collection_runs r on r.id = $1
   left join collection_run_categories c on c.id = p.category_id
   left join price on true
+  left join collection_months m on m.org_id = r.org_id and m.month = date_trunc('month', now() at time zone 'UTC')::date
   where p.decided1 > 0
   on conflict (run_id, category_key) do update set listed = excluded.listed, own = excluded.own, skipped = excluded.skipped,
     decided_first = excluded.decided_first, climbed_first = excluded.climbed_first, decided_second = excluded.decided_second,

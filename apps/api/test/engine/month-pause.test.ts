@@ -1,12 +1,16 @@
 /** A run that meets the cap of its organisation's month: it pauses, and goes on by itself when it can. */
-import { beforeEach, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { newId } from '../../src/base/ids.ts'
 import { toMicros } from '../../src/base/money.ts'
+import { withTxRetry } from '../../src/db/client.ts'
 import { changeOrgSettings } from '../../src/engine/change-settings.ts'
+import { mayClimb } from '../../src/engine/claim.ts'
 import { changeCap, pauseRun, resumeRun } from '../../src/engine/run-acts.ts'
-import { resumeDue, startRun } from '../../src/engine/start.ts'
+import { resumeDue, startRun, startWaiting } from '../../src/engine/start.ts'
+import { claimCategories, claimItems } from '../../src/ledger/claim.ts'
 import { monthOf } from '../../src/ledger/month.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
-import { type Arena, expectClean, found, PRICE, searchWith, work } from './arena.ts'
+import { type Arena, expectClean, found, LIST_PRICE, PRICE, searchWith, work } from './arena.ts'
 import { book, claim, finished } from './by-hand.ts'
 import { useArena } from './use-arena.ts'
 
@@ -88,20 +92,124 @@ it('goes on by itself when money of the month comes back', async () => {
   expect(await resumeDue(arena.db)).toEqual([run.id])
 })
 
-it('starts under a month that is used up, and pauses at once', async () => {
-  await setCap(PRICE - 1)
-  const pending = await makeRun({ start: false })
-  expect(await startRun(arena.db, pending.id)).toMatchObject({ status: 'running' })
-  const asked: string[] = []
-  const run = await work(arena, {
-    run: pending,
-    search: searchWith((_, { callId }) => {
-      asked.push(callId)
-      return found([])
-    }),
+describe('a start when the month leaves less than one call', () => {
+  it('is refused, and starts once it leaves one', async () => {
+    await setCap(PRICE - 1)
+    const pending = await makeRun({ start: false })
+    await expect(startRun(arena.db, pending.id)).rejects.toMatchObject({
+      code: 'month.cap_reached',
+      message: 'The month cap leaves $0.000999, less than one call ($0.001).',
+      hint: expect.stringMatching(/^It starts anew on 1 [A-Z][a-z]+\. Or raise the cap/),
+    })
+    expect(await arena.look(pending.id)).toMatchObject({ status: 'pending', eventSeq: 1 })
+    // Nor does it stand in line: nobody has asked for it.
+    expect(await startWaiting(arena.db)).not.toContain(pending.id)
+    await setCap(PRICE)
+    expect(await startRun(arena.db, pending.id)).toMatchObject({ status: 'running' })
   })
-  expect(run).toMatchObject({ status: 'paused', pauseLimit: 'month', spentMicros: 0 })
-  expect(asked).toEqual([])
+
+  it('counts the call it would begin with: of a list, not of a search', async () => {
+    await setCap(LIST_PRICE - 1)
+    const lists = await makeRun({ categories: ['a'], products: 0, start: false })
+    await expect(startRun(arena.db, lists.id)).rejects.toMatchObject({ code: 'month.cap_reached' })
+    await setCap(LIST_PRICE)
+    expect(await startRun(arena.db, lists.id)).toMatchObject({ status: 'running' })
+  })
+
+  it('is not refused to a run that waits in line meanwhile: it starts, and pauses without a call', async () => {
+    await changeOrgSettings(arena.db, { ...arena.actor, orgId }, { maxConcurrentRuns: 1 })
+    const first = await makeRun({ products: 2 })
+    const second = await makeRun({ start: false })
+    expect(await startRun(arena.db, second.id)).toMatchObject({ status: 'pending' })
+    await setCap(2 * PRICE)
+    expect(await work(arena, { run: first, search: answers })).toMatchObject({ status: 'completed' })
+    expect(await startWaiting(arena.db)).toContain(second.id)
+    const asked: string[] = []
+    const run = await work(arena, {
+      run: second,
+      search: searchWith((_, { callId }) => {
+        asked.push(callId)
+        return found([])
+      }),
+    })
+    expect(run).toMatchObject({ status: 'paused', pauseLimit: 'month', spentMicros: 0 })
+    expect(asked).toEqual([])
+  })
+})
+
+describe('a second query', () => {
+  it.each([
+    ['the month leaves too little for it', 12 * PRICE, 1_000 * PRICE],
+    ['the cap of the run does', 1_000 * PRICE, 12 * PRICE],
+  ])('is not asked for when %s, so that every product is asked for once', async (_, month, ofRun) => {
+    await setCap(month)
+    const one = searchWith(() => found(['anna']))
+    const run = await work(arena, { run: await makeRun({ rungs: 3, cap: ofRun }), search: one, slots: 1 })
+    expect(run).toMatchObject({ status: 'completed', foundItems: 10, pendingItems: 0 })
+    expect(run.spentMicros).toBeLessThanOrEqual(12 * PRICE)
+    const [climbed] = await arena.rows<{ count: number }>(
+      `select count(*)::int as count from collection_items where run_id = $1 and item_type = 'amazon_product' and rung > 1`,
+      [run.id],
+    )
+    // Two or three: a call more may be in flight when the first is booked. Without the look at the cap all ten would.
+    expect(climbed?.count).toBeGreaterThan(0)
+    expect(climbed?.count).toBeLessThan(6)
+  })
+
+  it('looks at what the month left after the last claim', () => {
+    const run = {
+      capMicros: 100,
+      spentMicros: 0,
+      heldMicros: 0,
+      suspectMicros: 0,
+      pendingItems: 2,
+      sampleProducts: null,
+    }
+    const lane = (monthLeftMicros: number | null) =>
+      mayClimb({ run: run as never, searchPrice: toMicros(10), monthLeftMicros: monthLeftMicros as never })
+    expect([null, 30, 29, 0].map(lane)).toEqual([true, true, false, false])
+  })
+
+  it('is told by every claim, also of lists, what the month leaves', async () => {
+    const run = await makeRun({ categories: ['a'], products: 3 })
+    const workerId = await arena.makeWorker()
+    const [list] = await arena.rows<{ id: string }>('select id from collection_run_categories where run_id = $1', [
+      run.id,
+    ])
+    const claimOf = (count: number) => ({
+      runId: run.id,
+      workerId,
+      callIds: Array.from({ length: count }, newId),
+      leaseMs: 60_000,
+    })
+    const search = (count: number) =>
+      withTxRetry(arena.db, (tx) =>
+        claimItems(tx, { ...claimOf(count), accountId: arena.search.id, priceMicros: PRICE }),
+      )
+    expect(await search(1)).toMatchObject({ monthLeftMicros: null })
+    await setCap(20 * PRICE)
+    expect(await search(2)).toMatchObject({ monthLeftMicros: 17 * PRICE })
+    const wanted = [{ id: list?.id ?? '', priceMicros: LIST_PRICE }]
+    const step = await withTxRetry(arena.db, (tx) =>
+      claimCategories(tx, { ...claimOf(1), accountId: arena.list.id }, wanted),
+    )
+    expect(step).toMatchObject({ claimed: [{}], monthLeftMicros: 17 * PRICE - LIST_PRICE })
+    await pauseRun(arena.db, run.id, { reason: 'operator' })
+    expect((await search(1)).monthLeftMicros).toBeUndefined()
+  })
+})
+
+it('what a provider overcharged makes no room for a lower month cap', async () => {
+  const run = await makeRun()
+  const [call] = await claim(arena, run, await arena.makeWorker())
+  await setCap(PRICE)
+  await book(arena, run, finished(call, found([], 3 * PRICE)))
+  expect(await monthOf(arena.db, orgId)).toMatchObject({ spentMicros: 3 * PRICE, leftMicros: -2 * PRICE })
+  // The row itself would bear it: three spent, two of them beyond the price list.
+  await expect(setCap(2 * PRICE)).rejects.toMatchObject({ code: 'month.cap_too_low' })
+  await setCap(PRICE) // as it is: no change
+  await setCap(3 * PRICE)
+  await expectClean(arena.db)
 })
 
 it('waits, rather than pause, while another run may leave some of its hold', async () => {
