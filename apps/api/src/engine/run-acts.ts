@@ -6,7 +6,7 @@ import { AppError } from '../base/errors.ts'
 import { formatDollars, type Micros, ZERO } from '../base/money.ts'
 import { type Db, type Tx, withTxRetry } from '../db/client.ts'
 import type { NewEvent } from '../events/append.ts'
-import { leftOfMonth, type Month, monthOf } from '../ledger/month.ts'
+import { monthOf } from '../ledger/month.ts'
 import { sendTicket } from '../queue/tickets.ts'
 import { keepFigures } from '../runs/keep-figures.ts'
 import {
@@ -20,6 +20,7 @@ import {
 } from '../runs/snapshot.ts'
 import { refreshItemCounts } from '../sellers/refresh.ts'
 import { tell } from './audit-run.ts'
+import { checkMonthLeaves } from './cap-covers.ts'
 import { freeHeldBack } from './sample.ts'
 import { claimPlace } from './start.ts'
 
@@ -76,7 +77,7 @@ export function pauseRun(db: Db, runId: string, pause: Pause): Promise<RunSnapsh
 
 /**
  * Lets a paused run go on, beyond its sample when that is through; when all places of its organisation are taken it stays
- * paused. Returns the run as it stands.
+ * paused. What the sample held back is freed once it is certain that the run goes on. Returns the run as it stands.
  * Throws AppError `run.wrong_state` when the run is not paused, `run.cap_reached` or `month.cap_reached` when what the cap
  * leaves is less than `callPriceMicros`, the price of one call.
  */
@@ -85,9 +86,7 @@ export async function resumeRun(
   runId: string,
   options: Readonly<{ actorId?: string; callPriceMicros?: Micros }> = {},
 ): Promise<RunSnapshot> {
-  const paused = await runSnapshot(db, runId)
-  if (paused?.status === 'paused' && paused.sampledAt !== null) await freeHeldBack(db, runId)
-  return withTxRetry(db, async (tx) => {
+  const resumed = await withTxRetry(db, async (tx) => {
     const known = await runSnapshot(tx, runId)
     if (!known) throw new AppError('run.not_found', `There is no run ${runId}.`)
     // The organisation's row first, then the run's, as in start.ts.
@@ -97,7 +96,8 @@ export async function resumeRun(
     if (run.status !== 'paused') throw wrongState(run, 'resumed')
     const price = options.callPriceMicros ?? ZERO
     checkLeft(run, price)
-    checkMonthLeft(run, await monthOf(tx, run.orgId), price)
+    const hint = `Run ${run.number} goes on by itself next month, or raise the cap: gleaner settings set month-cap=<dollars>`
+    checkMonthLeaves(await monthOf(tx, run.orgId), price, hint)
     if (!free) {
       throw new AppError(
         'run.wrong_state',
@@ -111,6 +111,8 @@ export async function resumeRun(
     await sendTicket(tx, run.orgId)
     return tell(tx, { type: 'run.resumed', actorId: options.actorId ?? null }, run)
   })
+  if (resumed.sampledAt !== null) await freeHeldBack(db, runId)
+  return resumed
 }
 
 function checkLeft(run: RunSnapshot, price: Micros): void {
@@ -121,18 +123,6 @@ function checkLeft(run: RunSnapshot, price: Micros): void {
     `The cap leaves ${formatDollars(left)}, less than one call (${formatDollars(price)}).`,
     {
       hint: `Raise the cap first: gleaner run cap ${run.number} <dollars>`,
-    },
-  )
-}
-
-function checkMonthLeft(run: RunSnapshot, month: Month, price: Micros): void {
-  const left = leftOfMonth(month)
-  if (left === null || left >= price) return
-  throw new AppError(
-    'month.cap_reached',
-    `The month cap leaves ${formatDollars(left)}, less than one call (${formatDollars(price)}).`,
-    {
-      hint: `Run ${run.number} goes on by itself next month, or raise the cap: gleaner settings set month-cap=<dollars>`,
     },
   )
 }

@@ -59,8 +59,8 @@ export async function isSampleThrough(db: Db, run: RunSnapshot): Promise<boolean
 }
 
 /**
- * Lets everything the sample held back take part. Done in steps, before a run is resumed; one that breaks off is taken up
- * by the next resume.
+ * Lets everything the sample held back take part. Done in steps, once the run goes on: in one transaction a large list
+ * would keep its organisation from starting anything meanwhile. Should it break off, the run's lanes go on with it.
  */
 export async function freeHeldBack(db: Db, runId: string): Promise<void> {
   for (let after: string | null = '00000000-0000-0000-0000-000000000000'; after !== null; ) {

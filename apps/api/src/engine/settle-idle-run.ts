@@ -2,17 +2,19 @@
 import { formatDollars, type Micros, ZERO } from '../base/money.ts'
 import { withTxRetry } from '../db/client.ts'
 import { waitingCategories } from '../ledger/claim.ts'
-import { leftOfMonth, type Month, monthOf } from '../ledger/month.ts'
+import { leftOfMonth, type Month, monthOf, startsAnewOn } from '../ledger/month.ts'
+import { hasHeldBack } from '../runs/held-back.ts'
 import { finishClimbers } from '../runs/items.ts'
 import { isDone, leftMicros, type PauseLimit, type RunSnapshot, runSnapshot } from '../runs/snapshot.ts'
 import { type Lane, throughOutages } from './lane.ts'
 import { completeRun, failRun, type Pause, pauseRun } from './run-acts.ts'
-import { isSampleThrough, isSampling } from './sample.ts'
+import { freeHeldBack, isSampleThrough, isSampling } from './sample.ts'
 
 /**
  * Looks at the run afresh. Closes the lane when the run is no longer running; completes a run that is done; fails one
- * that brought no answer at all; pauses one whose cap, or whose month's cap, leaves less than one call. Otherwise the lane
- * goes on waiting: for other workers, or for the moment an item may be tried again.
+ * that brought no answer at all; pauses one whose cap, or whose month's cap, leaves less than one call; frees what its
+ * sample held back when whoever resumed it could not. Otherwise the lane goes on waiting: for other workers, or for the
+ * moment an item may be tried again.
  */
 export async function settleIdleRun(lane: Lane): Promise<void> {
   await throughOutages(lane, async () => {
@@ -24,6 +26,7 @@ export async function settleIdleRun(lane: Lane): Promise<void> {
     }
     lane.run = run
     if (isDone(run)) lane.run = await endRun(lane, run)
+    else if (run.sampledAt !== null && (await hasHeldBack(lane.db, run.id))) await freeHeldBack(lane.db, run.id)
     else if (run.heldCalls === 0 && (await isSampleThrough(lane.db, run))) lane.run = await pauseAfterSample(lane, run)
     else if (run.heldCalls === 0) lane.run = await pauseIfCapReached(lane, run)
     if (lane.run.status !== 'running') lane.closing = true
@@ -81,13 +84,8 @@ function pauseBy(limit: PauseLimit, run: RunSnapshot, month: Month, price: Micro
     return { reason: 'budget', limit, note, endsSample: isSampling(run) }
   }
   const cap = formatDollars(month.capMicros ?? ZERO)
-  const note = `The month cap of ${cap} leaves less than one call. It starts anew on ${dayOf(month.startsAnewAt)}.`
+  const note = `The month cap of ${cap} leaves less than one call. It starts anew on ${startsAnewOn(month)}.`
   return { reason: 'budget', limit, note, resumeAt: month.startsAnewAt, needsMicros: price }
-}
-
-/** "1 December": the month is one of UTC, whoever reads it. */
-function dayOf(at: Date): string {
-  return new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'long', timeZone: 'UTC' }).format(at)
 }
 
 /** The price of the cheapest list step that waits, or null when none does. */

@@ -15,6 +15,19 @@ export async function hasOpenSample(db: Queryable, runId: string): Promise<boole
   return rows[0]?.open ?? false
 }
 
+/** True when something of the run is held back still. */
+export async function hasHeldBack(db: Queryable, runId: string): Promise<boolean> {
+  const { rows } = await db.query<{ held: boolean }>(
+    `select exists (
+         select from collection_items where run_id = $1 and item_type = 'amazon_product' and status = 'pending'
+           and rung = 1 and not_before = 'infinity')
+       or exists (
+         select from collection_run_categories where run_id = $1 and status = 'pending' and not_before = 'infinity') as held`,
+    [runId],
+  )
+  return rows[0]?.held ?? false
+}
+
 /** Frees up to `most` held products with ids above `after`. Returns the last id freed, null when there were fewer. */
 export async function freeHeldProducts(tx: Tx, runId: string, after: string, most: number): Promise<string | null> {
   const { rows } = await tx.query<{ count: number; last: string | null }>(

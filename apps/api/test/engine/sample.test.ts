@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { toMicros } from '../../src/base/money.ts'
+import { withTx } from '../../src/db/client.ts'
 import { holdBack } from '../../src/engine/book-list.ts'
 import { type Actor, actorFor } from '../../src/engine/bootstrap.ts'
 import { type CreateInput, createRun, sampleFor } from '../../src/engine/create.ts'
@@ -9,6 +10,7 @@ import { changeCap, pauseRun, resumeRun } from '../../src/engine/run-acts.ts'
 import { estimateFromSample, shares } from '../../src/engine/sample.ts'
 import { startRun } from '../../src/engine/start.ts'
 import { verify } from '../../src/engine/verify.ts'
+import { appendEvents } from '../../src/events/append.ts'
 import { type RunSnapshot, runSnapshot } from '../../src/runs/snapshot.ts'
 import { type FreshDb, freshDb } from '../support/db.ts'
 import { type Marketplace, makeMarketplace, workAlone } from './sandbox-run.ts'
@@ -48,6 +50,15 @@ const work = (run: RunSnapshot) => workAlone(fresh.db, run)
 async function goOn(run: RunSnapshot): Promise<RunSnapshot> {
   await changeCap(fresh.db, run.id, CAP)
   return work(await resumeRun(fresh.db, run.id))
+}
+
+/** Products the run holds back. */
+async function heldBack(runId: string): Promise<number> {
+  const { rows } = await fresh.db.query<{ count: number }>(
+    `select count(*)::int as count from collection_items where run_id = $1 and not_before = 'infinity'`,
+    [runId],
+  )
+  return rows[0]?.count ?? 0
 }
 
 /** How often each query of each product, and each step of each list, was asked. */
@@ -134,6 +145,34 @@ describe('a sample', () => {
     const resumed = await resumeRun(fresh.db, run.id)
     expect(resumed.sampledAt).toBeNull()
     expect(await work(resumed)).toMatchObject({ status: 'paused', pauseReason: 'budget', processedItems: 10 })
+  })
+
+  it('that may not go on keeps holding back the rest', async () => {
+    const sampled = await work(await started(inputOf(7, 9, true)))
+    const before = await heldBack(sampled.id)
+    expect(before).toBeGreaterThan(50)
+    const callPriceMicros = toMicros(1_000_000_000)
+    await expect(resumeRun(fresh.db, sampled.id, { callPriceMicros })).rejects.toMatchObject({
+      code: 'run.cap_reached',
+    })
+    expect(await heldBack(sampled.id)).toBe(before)
+    await resumeRun(fresh.db, sampled.id)
+    expect(await heldBack(sampled.id)).toBe(0)
+    expect(await goOn(sampled)).toMatchObject({ status: 'completed' })
+  })
+
+  it('whose rest nobody could free after it was resumed is gone on with by its lane', async () => {
+    const sampled = await work(await started(inputOf(9, 10, true)))
+    await changeCap(fresh.db, sampled.id, CAP)
+    // As it stands when whoever resumed it is gone at that moment.
+    const resumed = await withTx(fresh.db, async (tx) => {
+      await tx.query(`update collection_runs set status = 'running' where id = $1`, [sampled.id])
+      await appendEvents(tx, sampled.id, [{ type: 'run.resumed' }])
+      return runSnapshot(tx, sampled.id)
+    })
+    expect(await heldBack(sampled.id)).toBeGreaterThan(50)
+    expect(await work(resumed as RunSnapshot)).toMatchObject({ status: 'completed', pendingItems: 0 })
+    await expectSound(sampled.id)
   })
 
   it('ends at its cap when something had to be asked again, and the run goes on like any other', async () => {
