@@ -32,6 +32,7 @@ const CONSTRAINTS = `${LEDGER}/constraints.test.ts`
 const CONTENTION = `${LEDGER}/contention.test.ts`
 const HOSTILE = `${LEDGER}/hostile-client.test.ts`
 const MONTH = `${LEDGER}/month.test.ts`
+const MONTH_PAUSE = `${ENGINE}/month-pause.test.ts`
 const LATE = `${ENGINE}/late-answers.test.ts`
 const OUTCOMES = `${ENGINE}/outcomes.test.ts`
 const BOOKING = `${ENGINE}/booking.test.ts`
@@ -160,6 +161,16 @@ const MONEY: readonly Guard[] = [
     against: 'writing the money of a month by hand',
     without: drop('collection_months_kept', 'collection_months'),
     falls: [MONTH, 'write a month, whoever it is'],
+  },
+  {
+    id: 'month-cap-lowered',
+    against: 'a month cap below what is spent, held and suspect, where the row would bear it after a breach',
+    without: {
+      file: 'apps/api/src/engine/change-settings.ts',
+      find: 'month.capMicros < usedOfMonth(month)',
+      put: '(false as boolean)',
+    },
+    falls: [MONTH_PAUSE, 'makes no room for a lower month cap'],
   },
 ]
 
@@ -477,6 +488,44 @@ const ESTIMATES: readonly Guard[] = [
     against: 'starting one whose cap was lowered meanwhile',
     without: source('engine/start.ts', '    await checkStillCovered(tx, run)\n', ''),
     falls: [`${ENGINE}/estimates.test.ts`, 'is refused at the start as well'],
+  },
+  {
+    id: 'month-covers-estimate',
+    against: 'creating or starting a run that would surely stop at the month cap',
+    without: source('engine/cap-covers.ts', 'ofMonth !== null && ofMonth < capMicros', '(false as boolean)'),
+    falls: [`${ENGINE}/estimates.test.ts`, 'the nearer limit decides'],
+  },
+  {
+    id: 'month-leaves-a-call',
+    against: 'starting a run of which not one call could be made this month',
+    without: source(
+      'engine/start.ts',
+      'if (month.capMicros !== null) checkMonthLeaves',
+      'if (false as boolean) checkMonthLeaves',
+    ),
+    falls: [MONTH_PAUSE, 'is refused, and starts once it leaves one'],
+  },
+  {
+    id: 'month-climbs',
+    against: 'second queries for what the month leaves to first ones',
+    without: source('engine/claim.ts', 'monthLeftMicros === null ? ofRun', '(true as boolean) ? ofRun'),
+    falls: [MONTH_PAUSE, 'looks at what the month left after the last claim'],
+  },
+  {
+    id: 'sample-freed-after',
+    against: 'freeing what a sample held back for a run that may not go on',
+    without: source(
+      'engine/run-acts.ts',
+      '  const resumed = await withTxRetry',
+      '  await freeHeldBack(db, runId)\n  const resumed = await withTxRetry',
+    ),
+    falls: [`${ENGINE}/sample.test.ts`, 'that may not go on keeps holding back the rest'],
+  },
+  {
+    id: 'sample-freed-by-lanes',
+    against: 'a run that waits for ever because whoever resumed it was gone before its rest was freed',
+    without: source('engine/settle-idle-run.ts', 'run.sampledAt !== null && (await', 'run.number < 0 && (await'),
+    falls: [`${ENGINE}/sample.test.ts`, 'is gone on with by its lane'],
   },
   {
     id: 'sample-climbs',

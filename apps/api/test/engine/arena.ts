@@ -4,6 +4,7 @@ import { newId } from '../../src/base/ids.ts'
 import { centsUp, type Micros, toMicros } from '../../src/base/money.ts'
 import { type Db, withTx } from '../../src/db/client.ts'
 import { type Account, saveAccount } from '../../src/engine/accounts.ts'
+import { holdBack } from '../../src/engine/book-list.ts'
 import { type Actor, actorFor } from '../../src/engine/bootstrap.ts'
 import type { LaneOptions } from '../../src/engine/lane.ts'
 import { startRun } from '../../src/engine/start.ts'
@@ -47,6 +48,8 @@ export type RunInput = Readonly<{
   categories?: readonly string[]
   cap?: number
   soft?: number
+  /** So many of its products are searched first, the others wait. */
+  sample?: number
   orgId?: string
   /** Left pending when false. */
   start?: boolean
@@ -122,8 +125,8 @@ async function insertRun(db: Db, actor: Actor, searchId: string, listId: string,
   await withTx(db, async (tx) => {
     await tx.query(
       `insert into collection_runs (id, org_id, name, budget_cap_cents, cap_micros, category_ids, created_by, source,
-         phase, list_account_id, search_account_id, soft_warning_percent)
-       values ($1, $2, 'Proof', $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+         phase, list_account_id, search_account_id, soft_warning_percent, sample_products)
+       values ($1, $2, 'Proof', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
       [
         id,
         input.orgId ?? actor.orgId,
@@ -136,6 +139,7 @@ async function insertRun(db: Db, actor: Actor, searchId: string, listId: string,
         listId,
         searchId,
         input.soft ?? 80,
+        input.sample ?? null,
       ],
     )
     if (input.categories) {
@@ -150,7 +154,7 @@ async function insertRun(db: Db, actor: Actor, searchId: string, listId: string,
       const number = index + (input.from ?? 0)
       return { asin: asin(number), data: productData(number, input.rungs ?? 1), rank: null, skip: null }
     })
-    await addProducts(tx, id, products, null)
+    await addProducts(tx, id, holdBack(products, input.sample ?? null), null)
     await appendEvents(tx, id, [{ type: 'run.created' }])
   })
   return id

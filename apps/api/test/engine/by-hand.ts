@@ -83,7 +83,7 @@ export async function bookAnswers(
 /** Books one step through a list. */
 export async function bookStep(
   db: Db,
-  run: Readonly<{ id: string; orgId: string }>,
+  run: Readonly<{ id: string; orgId: string; retryOfRunId?: string | null }>,
   finishedStep: FinishedStep,
 ): Promise<void> {
   await withTxRetry(db, (tx) => bookListStep(tx, run, finishedStep))

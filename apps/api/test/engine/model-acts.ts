@@ -1,135 +1,36 @@
 /**
  * The acts of the model: each says when it is possible, what is done to the engine, and what that means for the model.
- * A new act (a month cap, a retry, a call that is resolved) is a constant here, a line in `ACTS`, and a rule in
- * model-of-runs.ts.
+ * Here those of workers; those of people are in model-acts-people.ts. A new one is a constant, a line in `ACTS`, and a rule
+ * in model-of-runs.ts.
  */
 import fc from 'fast-check'
 import { expect } from 'vitest'
 import { newId } from '../../src/base/ids.ts'
-import { toMicros } from '../../src/base/money.ts'
 import { withTxRetry } from '../../src/db/client.ts'
 import { rescueRuns } from '../../src/engine/rescue.ts'
-import { cancelRun, changeCap, completeRun, failRun, pauseRun, resumeRun } from '../../src/engine/run-acts.ts'
-import { startRun, startWaiting } from '../../src/engine/start.ts'
+import { completeRun, failRun, pauseRun } from '../../src/engine/run-acts.ts'
+import { isSampleThrough } from '../../src/engine/sample.ts'
+import { resumeDue, startWaiting } from '../../src/engine/start.ts'
 import { releaseUnsent } from '../../src/ledger/book.ts'
 import { finishClimbers } from '../../src/runs/items.ts'
-import { changeSettings } from '../../src/runs/settings.ts'
 import { LIST_PRICE, PRICE } from './arena.ts'
 import { bookAnswers, bookStep, claimListSteps, claimSearches } from './by-hand.ts'
-import type { Call, Kind, ListKind, Model, Run } from './model-of-runs.ts'
+import { type Act, act, always, anyRun, at, onRun, pick, refusedUnless, runWith, seldom, some } from './model-act.ts'
+import { PEOPLE } from './model-acts-people.ts'
+import * as money from './model-of-money.ts'
+import type { Kind, ListKind } from './model-of-runs.ts'
 import * as rules from './model-of-runs.ts'
-import { compare, WORKERS, type World } from './model-world.ts'
+import type { Call, Model, Run } from './model-types.ts'
+import { DEAD_AFTER_MS, WORKERS, type World } from './model-world.ts'
 
-export type Act = fc.AsyncCommand<Model, World>
-
-/** How often each act was carried out, by its first word. */
-export const acted = new Map<string, number>()
-
-/** One act. Afterwards the engine and the model must agree, and everything must hold. */
-function act(
-  name: string,
-  can: (model: Model) => boolean,
-  carryOut: (model: Model, world: World) => Promise<void>,
-): Act {
-  return {
-    toString: () => name,
-    check: can,
-    run: async (model, world) => {
-      await carryOut(model, world)
-      await compare(model, world)
-      const first = name.split(/[ :]/)[0] ?? ''
-      acted.set(first, (acted.get(first) ?? 0) + 1)
-    },
-  }
-}
-
-const pick = <T>(list: readonly T[], at: number): T => list[at % list.length] as T
-const at = fc.nat({ max: 50 })
-const anyRun = (model: Model): boolean => model.runs.length > 0
 const isSearch = (call: Call): boolean => call.search !== null
 const isBooked = (call: Call): boolean => call.state === 'settled' || call.state === 'released'
 
 /** Calls that wait for an answer. */
 const open = (run: Run, wanted: (call: Call) => boolean = () => true): Call[] =>
   run.calls.filter((call) => !call.over && wanted(call))
-const some =
-  (wanted: (call: Call) => boolean) =>
-  (model: Model): boolean =>
-    model.runs.some((run) => run.calls.some(wanted))
 const openSearch = (call: Call): boolean => !call.over && isSearch(call)
 const openStep = (call: Call): boolean => !call.over && !isSearch(call)
-const runWith = (model: Model, wanted: (call: Call) => boolean, index: number): Run =>
-  pick(
-    model.runs.filter((run) => run.calls.some(wanted)),
-    index,
-  )
-
-/** The engine does it, or refuses, exactly as the model says. */
-async function refusedUnless(allowed: boolean, deed: Promise<unknown>): Promise<void> {
-  if (allowed) await deed
-  else await expect(deed).rejects.toMatchObject({ code: expect.stringMatching(/^(run\.|GL)/) })
-}
-
-type NewRun = Readonly<{ org: number; products: number; categories: number; rungs: number; cap: number }>
-
-/** A run of products, or of categories when there are any. */
-export async function createRun(model: Model, { arena, orgs }: World, input: NewRun): Promise<Run> {
-  const { products, categories, rungs, cap, org } = input
-  const keys = Array.from({ length: categories }, (_, index) => `c${index}`)
-  const { id } = await arena.makeRun({
-    ...(categories > 0 ? { categories: keys } : { products, rungs }),
-    cap,
-    orgId: orgs[org]?.id ?? '',
-    start: false,
-  })
-  const run: Run = {
-    id,
-    org,
-    status: 'pending',
-    asked: null,
-    cap,
-    breach: 0,
-    items: Array.from({ length: categories > 0 ? 0 : products }, (_, index) => rules.newItem(index)),
-    categories: keys.map(() => ({ status: 'pending', failed: false, epoch: 0, attempt: 0 })),
-    calls: [],
-    events: 0,
-  }
-  model.runs.push(run)
-  return run
-}
-
-const create = fc
-  .record({
-    org: fc.nat({ max: 1 }),
-    products: fc.integer({ min: 1, max: 6 }),
-    categories: fc.constantFrom(0, 0, 1, 3),
-    rungs: fc.integer({ min: 1, max: 3 }),
-    cap: fc.nat({ max: 25 * PRICE }),
-  })
-  .map((input) =>
-    act(
-      `create ${JSON.stringify(input)}`,
-      (model) => model.runs.filter((run) => !rules.isOver(run)).length < 5,
-      async (model, world) => void (await createRun(model, world, input)),
-    ),
-  )
-
-const start = fc.record({ index: at, twice: fc.boolean() }).map(({ index, twice }) =>
-  act(`start ${index}${twice ? ' twice at once' : ''}`, anyRun, async (model, { arena }) => {
-    const run = pick(model.runs, index)
-    const starts = () => startRun(arena.db, run.id)
-    const ends = await Promise.allSettled(twice ? [starts(), starts()] : [starts()])
-    const done = ends.filter(({ status }) => status === 'fulfilled').length
-    for (const end of ends) {
-      if (end.status === 'rejected') expect(end.reason).toMatchObject({ code: 'run.wrong_state' })
-    }
-    if (run.status !== 'pending') return expect(done).toBe(0)
-    run.asked ??= model.asks++
-    if (!rules.hasPlace(model, run.org)) return expect(done).toBe(ends.length)
-    run.status = 'running'
-    expect(done).toBe(1)
-  }),
-)
 
 const startWaitingRuns = fc.constant(
   act('start-waiting', anyRun, async (model, { arena }) => {
@@ -157,11 +58,12 @@ const claimSome = claimInput.map((input) =>
   act(`claim ${JSON.stringify(input)}`, anyRun, async (model, { arena, workers }) => {
     const { run, by } = claimers(model, input)
     const { slots } = input
-    // Retries wait a random while; here everything is tried at once.
-    await arena.db.query('update collection_items set not_before = null where run_id = $1 and not_before is not null', [
-      run.id,
-    ])
-    const wanted = rules.claimable(run, slots * by.length)
+    // Retries wait a random while; here everything is tried at once, but what a sample holds back.
+    await arena.db.query(
+      `update collection_items set not_before = null where run_id = $1 and not_before < 'infinity'`,
+      [run.id],
+    )
+    const wanted = rules.claimable(model, run, slots * by.length)
     const claim = { runId: run.id, accountId: arena.search.id, slots, priceMicros: PRICE, leaseMs: 600_000 }
     const claimed = await Promise.all(
       by.map((one) => claimSearches(arena.db, { ...claim, workerId: workers[one] ?? '' })),
@@ -178,7 +80,10 @@ const claimSome = claimInput.map((input) =>
       })),
     )
     expect(taken.map(({ item }) => item).sort()).toEqual(wanted.sort())
-    for (const one of taken) rules.take(run, one)
+    for (const one of taken) {
+      expect(one.claimed.rung).toBe(run.items[one.item]?.rung)
+      rules.take(run, one)
+    }
   }),
 )
 
@@ -193,7 +98,7 @@ const claimSteps = claimInput.map((input) =>
       'select id from collection_run_categories where run_id = $1 order by position',
       [run.id],
     )
-    const wanted = rules.claimableSteps(run, slots * by.length)
+    const wanted = rules.claimableSteps(model, run, slots * by.length)
     const priced = rows.map(({ id }) => ({ id, priceMicros: LIST_PRICE }))
     const claim = { runId: run.id, accountId: arena.list.id, slots, leaseMs: 600_000 }
     const claimed = await Promise.all(
@@ -207,7 +112,10 @@ const claimSteps = claimInput.map((input) =>
       })),
     )
     expect(taken.map(({ category }) => category).sort()).toEqual(wanted.sort())
-    for (const one of taken) rules.take(run, one)
+    for (const one of taken) {
+      expect(one.claimed.step).toEqual({ kind: 'page', page: run.categories[one.category]?.page })
+      rules.take(run, one)
+    }
   }),
 )
 
@@ -278,9 +186,9 @@ const answerList = fc.record({ index: at, which: at, as: listKind }).map(({ inde
     const claimed = call.step?.claimed
     if (!claimed) throw new Error('not a list step')
     const answer = rules.LIST_KINDS[as].answer(rules.pageOf(call))
-    const org = { id: run.id, orgId: orgs[run.org]?.id ?? '' }
+    const org = { id: run.id, orgId: orgs[run.org]?.id ?? '', retryOfRunId: run.retryOf }
     await bookStep(arena.db, org, { ...claimed, answer, durationMs: 1 })
-    rules.answerStep(run, call, as)
+    rules.answerStep(model, run, call, as)
   }),
 )
 
@@ -288,24 +196,27 @@ const bookedSearch = (call: Call): boolean => isBooked(call) && isSearch(call)
 const bookAgain = fc.record({ index: at, which: at, as: kind }).map(({ index, which, as }) =>
   act(`book-again as ${as}`, some(bookedSearch), async (model, world) => {
     const run = runWith(model, bookedSearch, index)
-    await book(world, run, [pick(run.calls.filter(bookedSearch), which)], [as], true)
+    const call = pick(run.calls.filter(bookedSearch), which)
+    await book(world, run, [call], [as], true)
+    money.overrule(call, rules.KINDS[as])
   }),
 )
 
-const anyOpen = (call: Call): boolean => !call.over
+const unsent = (call: Call): boolean => !call.over && call.resolved === null
 const unsend = fc.record({ index: at, which: at }).map(({ index, which }) =>
-  act('unsend: a claim whose COMMIT was not answered', some(anyOpen), async (model, { arena }) => {
-    const run = runWith(model, anyOpen, index)
-    const call = pick(open(run), which)
+  act('unsend: a claim whose COMMIT was not answered', some(unsent), async (model, { arena }) => {
+    const run = runWith(model, unsent, index)
+    const call = pick(run.calls.filter(unsent), which)
     expect(await withTxRetry(arena.db, (tx) => releaseUnsent(tx, [call.id, newId()]))).toBe(1)
     rules.unsend(run, call)
   }),
 )
 
-const isHeld = (call: Call): boolean => call.state === 'held'
+/** Its worker, or another one since, may still wait for it. */
+const isLeased = (call: Call): boolean => (call.state === 'held' || call.state === 'suspect') && !call.over
 const expire = fc.record({ index: at, which: at }).map(({ index, which }) =>
-  act('expire a lease', some(isHeld), async (model, { arena }) => {
-    const call = pick(runWith(model, isHeld, index).calls.filter(isHeld), which)
+  act('expire a lease', some(isLeased), async (model, { arena }) => {
+    const call = pick(runWith(model, isLeased, index).calls.filter(isLeased), which)
     await arena.db.query(`update collection_calls set lease_until = now() - interval '1 s' where id = $1`, [call.id])
     call.expired = true
   }),
@@ -333,44 +244,36 @@ const wake = fc.nat({ max: WORKERS - 1 }).map((worker) =>
 
 const rescue = fc.constant(
   act('rescue', anyRun, async (model, { arena }) => {
-    await Promise.all([rescueRuns(arena.db), rescueRuns(arena.db)])
+    await Promise.all([rescueRuns(arena.db, DEAD_AFTER_MS), rescueRuns(arena.db, DEAD_AFTER_MS)])
     rules.rescue(model)
   }),
 )
 
-/** An act on one run, chosen by number. */
-const onRun = (
-  name: string,
-  can: (model: Model, index: number) => boolean,
-  carryOut: (run: Run, model: Model, world: World) => Promise<void>,
-): fc.Arbitrary<Act> =>
-  at.map((index) =>
-    act(
-      `${name} ${index}`,
-      (model) => anyRun(model) && can(model, index),
-      (model, world) => carryOut(pick(model.runs, index), model, world),
-    ),
-  )
-const always = (): boolean => true
-// Seldom, or there would soon be nothing left to act on.
-const seldom = (model: Model, index: number): boolean => index % 4 === 0 && model.runs.length > 1
-
-const pause = onRun('pause', always, async (run, _, { arena }) => {
-  await pauseRun(arena.db, run.id, { reason: 'operator' })
-  if (run.status === 'running') run.status = 'paused'
+const hasSample = (model: Model): boolean => model.runs.some(({ sample }) => sample !== null)
+const sampleThrough = onRun('sample-through', hasSample, async (run, _, { arena }) => {
+  expect(await isSampleThrough(arena.db, await arena.look(run.id))).toBe(rules.isSampleThrough(run))
+  if (run.status !== 'running' || rules.countCalls(run, 'held') > 0 || !rules.isSampleThrough(run)) return
+  await pauseRun(arena.db, run.id, { reason: 'budget', limit: 'run', endsSample: true })
+  Object.assign(run, { status: 'paused', sampled: true, pause: 'sample' })
 })
 
-const resume = onRun('resume', always, async (run, model, { arena }) => {
-  const allowed = run.status === 'running' || (run.status === 'paused' && rules.hasPlace(model, run.org))
-  await refusedUnless(allowed, resumeRun(arena.db, run.id))
-  if (allowed) run.status = 'running'
+/** As a lane that finds nothing to claim because of the month. */
+const hasMonthCap = (model: Model): boolean => model.caps.some((cap) => cap !== null)
+const pauseByMonth = onRun('pause-by-month', hasMonthCap, async (run, model, { arena }) => {
+  if (run.status !== 'running' || money.leftOfMonth(model, run.org) >= PRICE) return
+  // The same for all: those of one moment go on in the order of their numbers.
+  const resumeAt = new Date('2100-01-01')
+  await pauseRun(arena.db, run.id, { reason: 'budget', limit: 'month', resumeAt, needsMicros: PRICE })
+  Object.assign(run, { status: 'paused', pause: 'month' })
 })
 
-const cancel = onRun('cancel', seldom, async (run, _, { arena }) => {
-  const ended = run.status === 'completed' || run.status === 'failed'
-  await refusedUnless(!ended, cancelRun(arena.db, run.id))
-  if (!ended) run.status = 'cancelled'
-})
+const waitsForMonth = (model: Model): boolean => model.runs.some(({ pause }) => pause === 'month')
+const resumeDueRuns = fc.constant(
+  act('resume-due', waitsForMonth, async (model, { arena }) => {
+    await Promise.all([resumeDue(arena.db), resumeDue(arena.db)])
+    rules.resumeDue(model)
+  }),
+)
 
 const fail = onRun('fail', seldom, async (run, _, { arena }) => {
   await failRun(arena.db, run.id, 'The model says so.')
@@ -389,46 +292,27 @@ const climbersDone = onRun('finish-climbers', always, async (run, _, { arena }) 
   rules.finishClimbers(run)
 })
 
-const cap = fc.record({ index: at, micros: fc.nat({ max: 60 * PRICE }) }).map(({ index, micros }) =>
-  act(`cap of ${index} to ${micros}`, anyRun, async (model, { arena }) => {
-    const run = pick(model.runs, index)
-    const allowed = !rules.isOver(run) && micros >= rules.used(run)
-    await refusedUnless(allowed, changeCap(arena.db, run.id, toMicros(micros)))
-    if (allowed) run.cap = micros
-  }),
-)
-
-const places = fc.record({ org: fc.nat({ max: 1 }), most: fc.integer({ min: 1, max: 3 }) }).map(({ org, most }) =>
-  act(`places of ${org}: ${most}`, anyRun, async (model, { arena, orgs }) => {
-    await changeSettings(arena.db, orgs[org]?.id ?? '', { maxConcurrentRuns: most })
-    model.places[org] = most
-  }),
-)
-
 /** What keeps a run going is drawn more often than what ends it. */
 const ACTS: readonly Readonly<{ act: fc.Arbitrary<Act>; times: number }>[] = [
   { act: claimSome, times: 4 },
   { act: answerSome, times: 6 },
   { act: claimSteps, times: 3 },
   { act: answerList, times: 4 },
-  { act: create, times: 1 },
-  { act: start, times: 2 },
   { act: startWaitingRuns, times: 1 },
   { act: answerTogether, times: 1 },
   { act: bookAgain, times: 1 },
   { act: unsend, times: 1 },
-  { act: expire, times: 1 },
+  { act: expire, times: 2 },
   { act: crash, times: 1 },
   { act: wake, times: 1 },
   { act: rescue, times: 2 },
-  { act: pause, times: 1 },
-  { act: resume, times: 2 },
-  { act: cap, times: 2 },
-  { act: places, times: 1 },
   { act: complete, times: 1 },
   { act: climbersDone, times: 1 },
-  { act: cancel, times: 1 },
+  { act: sampleThrough, times: 1 },
+  { act: pauseByMonth, times: 1 },
+  { act: resumeDueRuns, times: 1 },
   { act: fail, times: 1 },
+  ...PEOPLE,
 ]
 
 /** Every act, as often as it is to be drawn. */

@@ -1,70 +1,13 @@
 /**
  * What the engine promises, as plainly as it can be said: runs, products, categories and calls as values, and what each act
- * does to them. Shares nothing with the engine but words; the model test compares the two after every step.
+ * does to them. Shares nothing with the engine but words; the model test compares the two after every step. What is promised
+ * about money stands in model-of-money.ts, about retries in model-of-retries.ts.
  */
 import type { ClaimedCategory, ClaimedItem } from '../../src/ledger/claim.ts'
 import type { ListAnswer, SearchAnswer } from '../../src/providers/types.ts'
 import { CHARGED, FREE, failed, found, LIST_PRICE, listed, PRICE, product, UNKNOWN } from './arena.ts'
-
-export type Item = {
-  number: number
-  status: 'pending' | 'processing' | 'ended'
-  outcome: string | null
-  rung: number
-  epoch: number
-  attempt: number
-  /** Sellers were found on some rung. */
-  seen: boolean
-}
-
-export type Category = {
-  status: 'pending' | 'processing' | 'ended'
-  failed: boolean
-  epoch: number
-  attempt: number
-}
-
-export function newItem(number: number): Item {
-  return { number, status: 'pending', outcome: null, rung: 1, epoch: 0, attempt: 0, seen: false }
-}
-
-export type Call = {
-  id: string
-  /** What it was made for: a product, or a category's list. */
-  search: Readonly<{ claimed: ClaimedItem; item: number }> | null
-  step: Readonly<{ claimed: ClaimedCategory; category: number }> | null
-  epoch: number
-  attempt: number
-  worker: number
-  hold: number
-  charge: number | null
-  state: 'held' | 'settled' | 'released' | 'suspect'
-  /** An answer came, or it will never come. */
-  over: boolean
-  /** What came was an answer, whether it took effect or not. */
-  answered: boolean
-  /** Its lease has run out. */
-  expired: boolean
-}
-
-export type Run = {
-  id: string
-  /** Which organisation. */
-  org: number
-  status: 'pending' | 'running' | 'paused' | 'completed' | 'failed' | 'cancelled'
-  /** Place in the line of those that wait to be started; null when nobody asked. */
-  asked: number | null
-  cap: number
-  breach: number
-  items: Item[]
-  categories: Category[]
-  calls: Call[]
-  /** Number of its last event when last looked at. */
-  events: number
-}
-
-/** `places`: how many runs each organisation may have running. */
-export type Model = { runs: Run[]; asks: number; dead: Set<number>; places: number[] }
+import { expectedMoney, fitting, leftOf, leftOfMonth, overrule } from './model-of-money.ts'
+import { type Call, type Category, type Item, type Model, newItem, type Run } from './model-types.ts'
 
 export type Kind =
   | 'three'
@@ -159,10 +102,6 @@ export const LIST_KINDS: Readonly<Record<ListKind, ListRule>> = {
 
 export const countCalls = (run: Run, state: Call['state']): number =>
   run.calls.filter((call) => call.state === state).length
-const held = (run: Run, state: Call['state']): number =>
-  run.calls.reduce((sum, call) => sum + (call.state === state ? call.hold : 0), 0)
-export const spent = (run: Run): number => run.calls.reduce((sum, { charge }) => sum + (charge ?? 0), 0)
-export const used = (run: Run): number => spent(run) + held(run, 'held') + held(run, 'suspect')
 export const running = (model: Model, org: number): number =>
   model.runs.filter((run) => run.org === org && run.status === 'running').length
 export const hasPlace = (model: Model, org: number): boolean => running(model, org) < (model.places[org] ?? 0)
@@ -170,26 +109,68 @@ export const isOver = ({ status }: Run): boolean => ['completed', 'failed', 'can
 export const isDone = (run: Run): boolean =>
   [...run.items, ...run.categories].every(({ status }) => status === 'ended') && countCalls(run, 'held') === 0
 
-const fitting = (run: Run, price: number): number => Math.max(0, Math.floor((run.cap - used(run)) / price))
+/** The cheapest call that could be made for these next; nothing to call costs nothing. */
+export function nextPrice({ items, categories }: Pick<Run, 'items' | 'categories'>): number {
+  const prices = [
+    ...items.filter(({ status, held }) => status === 'pending' && !held).map(() => PRICE),
+    ...categories.filter(({ status }) => status === 'pending').map(() => LIST_PRICE),
+  ]
+  return prices.length === 0 ? 0 : Math.min(...prices)
+}
+
+/** With which code a start is refused. When all places are taken it is not: the run waits in line. */
+export function startRefusal(model: Model, run: Run): string | null {
+  if (run.status !== 'pending') return 'run.wrong_state'
+  return leftOfMonth(model, run.org) < nextPrice(run) ? 'month.cap_reached' : null
+}
+
+/** With which code it is refused that the run goes on, when one call costs so much. */
+export function resumeRefusal(model: Model, run: Run, price: number): string | null {
+  if (run.status === 'running') return null
+  if (run.status !== 'paused') return 'run.wrong_state'
+  if (leftOf(run) < price) return 'run.cap_reached'
+  if (leftOfMonth(model, run.org) < price) return 'month.cap_reached'
+  return hasPlace(model, run.org) ? null : 'run.wrong_state'
+}
+
+/** The run goes on, beyond its sample when that is through. */
+export function resume(run: Run): void {
+  Object.assign(run, { status: 'running', pause: null })
+  if (run.sampled) for (const item of run.items) item.held = false
+}
+
+/** Runs go on that met the month cap, when it leaves a call again, as far as places are free. */
+export function resumeDue(model: Model): void {
+  for (const run of model.runs) {
+    const due = run.pause === 'month' && leftOfMonth(model, run.org) >= PRICE
+    if (due && hasPlace(model, run.org)) resume(run)
+  }
+}
+
+/** Nothing of the run's sample is left to do. */
+export function isSampleThrough(run: Run): boolean {
+  const open = run.items.some(({ status, held }) => status === 'processing' || (status === 'pending' && !held))
+  return run.sample !== null && !run.sampled && !open && run.categories.every(({ status }) => status === 'ended')
+}
 
 /** Products a claim of so many slots takes, in order. */
-export function claimable(run: Run, slots: number): number[] {
+export function claimable(model: Model, run: Run, slots: number): number[] {
   if (run.status !== 'running') return []
   return run.items
     .map((item, index) => ({ item, index }))
-    .filter(({ item }) => item.status === 'pending')
+    .filter(({ item }) => item.status === 'pending' && !item.held)
     .sort((a, b) => a.item.rung - b.item.rung || a.index - b.index)
-    .slice(0, Math.min(slots, fitting(run, PRICE)))
+    .slice(0, Math.min(slots, fitting(model, run, PRICE)))
     .map(({ index }) => index)
 }
 
 /** Categories a claim of so many slots takes, in order. */
-export function claimableSteps(run: Run, slots: number): number[] {
+export function claimableSteps(model: Model, run: Run, slots: number): number[] {
   if (run.status !== 'running') return []
   return run.categories
     .map(({ status }, index) => (status === 'pending' ? index : -1))
     .filter((index) => index >= 0)
-    .slice(0, Math.min(slots, fitting(run, LIST_PRICE)))
+    .slice(0, Math.min(slots, fitting(model, run, LIST_PRICE)))
 }
 
 type Taken = Readonly<{ claimed: ClaimedItem | ClaimedCategory; worker: number }> &
@@ -217,6 +198,8 @@ export function take(run: Run, taken: Taken): void {
     over: false,
     answered: false,
     expired: false,
+    resolved: null,
+    overruled: false,
   })
 }
 
@@ -226,16 +209,20 @@ function target(run: Run, call: Call): Item | Category | null {
   return one && one.status !== 'ended' && one.epoch === call.epoch ? one : null
 }
 
-function bookMoney(run: Run, call: Call, { money, charge }: Money): void {
-  Object.assign(call, { over: true, state: money, charge: money === 'settled' ? charge : null })
-  run.breach += Math.max(0, charge - call.hold)
+/** Books the money of an answer. False when a person had settled the call: then the rest of the answer is left out. */
+function bookMoney(call: Call, rule: Money): boolean {
+  call.over = true
+  overrule(call, rule)
+  if (call.resolved !== null) return false
+  Object.assign(call, { state: rule.money, charge: rule.money === 'settled' ? rule.charge : null })
+  return true
 }
 
 /** The answer to a search is booked. */
 export function answer(run: Run, call: Call, kind: Kind, mayClimb: boolean): void {
   const rule = KINDS[kind]
   const { claimed } = call.search as NonNullable<Call['search']>
-  bookMoney(run, call, rule)
+  if (!bookMoney(call, rule)) return
   call.answered = rule.listings !== undefined
   const item = target(run, call) as Item | null
   if (!item) return
@@ -255,6 +242,16 @@ function endItem(item: Item, outcome: string): void {
   Object.assign(item, { status: 'ended', outcome: item.seen ? 'found' : outcome })
 }
 
+const isAnswered = ({ outcome, seen }: Item): boolean => outcome === 'found' || outcome === 'none' || seen
+
+/** The run and all that go back to the same first run, in order. */
+export const family = (model: Model, run: Run): Run[] => model.runs.filter(({ root }) => root === run.root)
+
+/** True when a run of the family, this one or another, has the answer to a product, or a part of it. */
+export function isAnsweredIn(runs: readonly Run[], number: number): boolean {
+  return runs.some(({ items }) => items.some((item) => item.number === number && isAnswered(item)))
+}
+
 /** The page a claimed step asks for. */
 export function pageOf(call: Call): number {
   const step = call.step?.claimed.step
@@ -262,18 +259,24 @@ export function pageOf(call: Call): number {
 }
 
 /** The answer to a step through a list is booked. */
-export function answerStep(run: Run, call: Call, kind: ListKind): void {
+export function answerStep(model: Model, run: Run, call: Call, kind: ListKind): void {
   const rule = LIST_KINDS[kind]
-  bookMoney(run, call, rule)
+  if (!bookMoney(call, rule)) return
   call.answered = rule.names !== undefined
   const category = target(run, call) as Category | null
   if (!category) return
   if (rule.names) {
     const [count, more] = rule.names
+    const others = family(model, run).filter((member) => member !== run)
     for (const number of numbersOf(pageOf(call), count)) {
-      if (!run.items.some((item) => item.number === number)) run.items.push(newItem(number))
+      if (run.items.some((item) => item.number === number)) continue
+      const item = newItem(number)
+      // A retry does not search again what its family has found.
+      if (isAnsweredIn(others, number)) Object.assign(item, { status: 'ended', outcome: 'skipped' })
+      run.items.push(item)
     }
-    Object.assign(category, more ? { status: 'pending', attempt: 0 } : { status: 'ended' })
+    const next = { status: 'pending', attempt: 0, page: pageOf(call) + 1 }
+    Object.assign(category, more ? next : { status: 'ended' })
   } else if (rule.fails !== undefined && call.attempt >= rule.fails) {
     Object.assign(category, { status: 'ended', failed: true })
   } else Object.assign(category, { status: 'pending', attempt: call.attempt - (rule.free ? 1 : 0) })
@@ -320,14 +323,9 @@ export function expected(run: Run): Record<string, unknown> {
   return {
     status: run.status,
     capMicros: run.cap,
-    spentMicros: spent(run),
-    heldMicros: held(run, 'held'),
-    suspectMicros: held(run, 'suspect'),
-    breachMicros: run.breach,
-    heldCalls: countCalls(run, 'held'),
-    settledCalls: countCalls(run, 'settled'),
-    releasedCalls: countCalls(run, 'released'),
-    suspectCalls: countCalls(run, 'suspect'),
+    ...expectedMoney(run.calls),
+    retryOfRunId: run.retryOf,
+    sampleProducts: run.sample,
     totalCategories: run.categories.length,
     openCategories: run.categories.filter((category) => category.status !== 'ended').length,
     failedCategories: run.categories.filter((category) => category.failed).length,
@@ -340,5 +338,6 @@ export function expected(run: Run): Record<string, unknown> {
     blockedItems: items('blocked'),
     driftItems: items('drift'),
     rejectedItems: items('rejected'),
+    skippedItems: items('skipped'),
   }
 }

@@ -2,8 +2,9 @@
 import fc from 'fast-check'
 import { startRun } from '../../src/engine/start.ts'
 import { expectClean, PRICE } from '../engine/arena.ts'
-import { acted, createRun, drawn } from '../engine/model-acts.ts'
-import type { Model } from '../engine/model-of-runs.ts'
+import { acted, createRun } from '../engine/model-act.ts'
+import { drawn } from '../engine/model-acts.ts'
+import type { Model } from '../engine/model-types.ts'
 import { endWorld, type Ground, makeGround, makeWorld, newModel, sweep, type World } from '../engine/model-world.ts'
 import type { Done } from './round.ts'
 
