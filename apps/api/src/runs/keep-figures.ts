@@ -102,11 +102,12 @@ const KEEP_CATEGORIES = `
   select r.id, r.org_id, coalesce(c.category_key, ''), coalesce(c.product_count, r.total_items), p.own, p.skipped, p.decided1,
     p.climbed1, p.decided2, p.climbed2, p.sellers,
     -- A next query is asked only while cap and month cover a first one for every product that waits (engine/claim.ts). A
-    -- sample has a cap of its own, which covers all its queries.
-    (least(r.cap_micros - r.spent_micros - r.held_micros - r.suspect_micros, m.left_micros) < price.micros * (r.pending_items + 1)
+    -- sample has a cap of its own, which covers all its queries. A retry may stand at a second query before
+    -- its first call, and then has no price.
+    coalesce((least(r.cap_micros - r.spent_micros - r.held_micros - r.suspect_micros, m.left_micros) < price.micros * (r.pending_items + 1)
       or exists (select from collection_events e
         where e.run_id = r.id and e.type = 'run.paused' and e.data ->> 'reason' = 'budget' and e.at > coalesce(r.sampled_at, '-infinity')))
-      and (r.sampled_at is null or r.processed_items > r.sample_products),
+      and (r.sampled_at is null or r.processed_items > r.sample_products), false),
     coalesce(c.status = 'completed', true)
   from parts p join collection_runs r on r.id = $1
   left join collection_run_categories c on c.id = p.category_id

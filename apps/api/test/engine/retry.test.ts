@@ -4,9 +4,10 @@ import { newId } from '../../src/base/ids.ts'
 import { toMicros } from '../../src/base/money.ts'
 import { withTx, withTxRetry } from '../../src/db/client.ts'
 import { planRetry, type RetryInput, retryRun } from '../../src/engine/retry.ts'
-import { cancelRun } from '../../src/engine/run-acts.ts'
+import { cancelRun, completeRun } from '../../src/engine/run-acts.ts'
 import { startRun } from '../../src/engine/start.ts'
 import { monthOf, usedOfMonth } from '../../src/ledger/month.ts'
+import { keepFigures } from '../../src/runs/keep-figures.ts'
 import { retryLinks } from '../../src/runs/retries.ts'
 import { changeSettings } from '../../src/runs/settings.ts'
 import type { RunSnapshot } from '../../src/runs/snapshot.ts'
@@ -178,6 +179,19 @@ describe('a retry of a completed run', () => {
       spentMicros: PRICE,
     })
     await expect(retry(parent, { capMicros: -1 as never })).rejects.toMatchObject({ code: 'input.cap_invalid' })
+  })
+
+  it('that stands at a second query and has called nobody yet has figures, and is not done', async () => {
+    const parent = await arena.makeRun({ products: 1, rungs: 2, from: 195 })
+    const [call] = await claim(arena, parent, await arena.makeWorker())
+    await book(arena, parent, finished(call, found([])))
+    const { run } = await retry(await cancelRun(arena.db, parent.id))
+    await startRun(arena.db, run.id)
+    await withTxRetry(arena.db, (tx) => keepFigures(tx, run.id))
+    const figures = await arena.rows('select capped from collection_category_figures where run_id = $1', [run.id])
+    expect(figures).toEqual([{ capped: false }])
+    await expect(completeRun(arena.db, run.id)).rejects.toMatchObject({ code: 'GL002' })
+    await cancelRun(arena.db, run.id)
   })
 
   it('is refused when the month leaves too little, as any other run is', async () => {
