@@ -3,13 +3,12 @@ import type { Command } from 'commander'
 import { AppError } from '../base/errors.ts'
 import { formatDollars, type Micros } from '../base/money.ts'
 import { listAccounts } from '../engine/accounts.ts'
-import { type Limit, nearestLimit } from '../engine/cap-covers.ts'
+import { coverOf } from '../engine/cap-covers.ts'
 import { chooseRunAccounts, meansSandbox } from '../engine/choose-run-accounts.ts'
 import { type CreateInput, checkCap, firstCallPrice, planRun, type RunPlan, sampleFor } from '../engine/create.ts'
 import { leftOfMonth } from '../ledger/month.ts'
 import type { FilterSettings } from '../matching/filters.ts'
 import { loadCategories } from '../runs/categories.ts'
-import { collectable } from '../runs/estimate.ts'
 import { requireCategory } from '../runs/find-category.ts'
 import { type ProductList, readProductList } from '../runs/product-list.ts'
 import { badInput, type Context, type Session, withSession } from './context.ts'
@@ -165,13 +164,8 @@ export function sayPlan(context: Context, plan: Plan, more: Readonly<{ categorie
 }
 
 function partlyWords(plan: Plan): string | null {
-  const { estimate, upToCap } = plan
-  const limit = limitOf(plan)
-  return capWords(limit, estimate, collectable(limit.micros, estimate), upToCap)
-}
-
-function limitOf({ capMicros, month }: Plan): Limit {
-  return nearestLimit(capMicros, month)
+  const { limit, products } = coverOf(plan, null)
+  return capWords(limit, plan.estimate, products, plan.upToCap)
 }
 
 /** "10 products, at most $0.150". */
@@ -183,17 +177,14 @@ export function sampleWords({ wanted }: Plan): string {
 /** The plan for --json: the estimate, the cap, and what the nearer of cap and month covers. */
 export function planJson(plan: Plan): Record<string, unknown> {
   const { capMicros, estimate, upToCap, wanted, month } = plan
-  const limit = limitOf(plan)
-  const covers = limit.micros >= estimate.cost.low
-  const left = leftOfMonth(month)
-  const leavesCall = left === null || left >= (firstCallPrice(wanted) ?? 0)
+  const { limit, startable, products } = coverOf(plan, firstCallPrice(wanted))
   return {
     estimate,
     capMicros: capMicros satisfies Micros,
     upToCap,
-    startable: leavesCall && (covers || upToCap),
+    startable,
     nearestLimit: limit,
-    collectableProducts: collectable(limit.micros, estimate),
+    collectableProducts: products,
     sampleAtMostMicros: sampleFor(wanted).worstMicros,
     sandbox: wanted.accounts.search.sandbox,
     month: monthJson(month),

@@ -29,7 +29,7 @@ export type Covered = Readonly<{
 }>
 
 /**
- * Throws AppError `run.cap_below_estimate` or `month.cap_beaboveestimate` when the nearer of both caps leaves less than the
+ * Throws AppError `run.cap_below_estimate` or `month.cap_below_estimate` when the nearer of both caps leaves less than the
  * low end of the estimate and the run is not meant to collect up to its cap: it would surely stop half-way.
  */
 export function checkCapCovers({ capMicros, month, estimate, upToCap }: Covered): void {
@@ -73,6 +73,18 @@ export function checkMonthLeaves(month: Month, priceMicros: Micros | null, hint?
         hint ?? `It starts anew on ${startsAnewOn(month)}. Or raise the cap: gleaner settings set month-cap=<dollars>`,
     },
   )
+}
+
+/** What the nearer limit of a run that is planned means: whether it could start, and about how many products it covers. */
+export function coverOf(
+  { capMicros, month, estimate, upToCap }: Covered,
+  callPriceMicros: Micros | null,
+): Readonly<{ limit: Limit; startable: boolean; products: number }> {
+  const limit = nearestLimit(capMicros, month)
+  const left = leftOfMonth(month)
+  const leavesCall = left === null || callPriceMicros === null || left >= callPriceMicros
+  const startable = leavesCall && (upToCap || limit.micros >= estimate.cost.low)
+  return { limit, startable, products: collectable(limit.micros, estimate) }
 }
 
 /** Whole cents, rounded up, as people see money. */

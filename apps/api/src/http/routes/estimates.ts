@@ -1,8 +1,7 @@
 /** What a collection would cost, take and bring: nothing is spent, nothing is created. */
 import { z } from 'zod'
-import { planRun, sampleFor } from '../../engine/create.ts'
-import { monthOf } from '../../ledger/month.ts'
-import { collectable } from '../../runs/estimate.ts'
+import { coverOf } from '../../engine/cap-covers.ts'
+import { firstCallPrice, planRun, sampleFor } from '../../engine/create.ts'
 import { type Route, route } from '../route.ts'
 import { count, micros, month } from '../schemas/common.ts'
 import { estimate } from '../schemas/estimate.ts'
@@ -16,8 +15,13 @@ const plan = z
     upToCap: z.boolean(),
     startable: z
       .boolean()
-      .describe('False when the cap is below the low end of the estimate and `upToCap` is not said.'),
-    collectableProducts: count.describe('About so many products the cap covers.'),
+      .describe(
+        'False when the nearest limit is below the low end of the estimate and `upToCap` is not said, or the month leaves no call.',
+      ),
+    nearestLimit: z
+      .object({ kind: z.enum(['run', 'month']), micros })
+      .describe('The nearer of the cap and what the month cap leaves.'),
+    collectableProducts: count.describe('About so many products the nearest limit covers.'),
     sample: z
       .object({ products: count, mostMicros: micros })
       .describe('What a sample first would search, and cost at most.'),
@@ -43,10 +47,11 @@ export const estimateRoutes: readonly Route[] = [
     bodyExample: { collect: { kind: 'categories', categories: ['kitchen/289742'] }, capMicros: 5_000_000 },
     refuses: ['input.category_unknown', 'provider.unknown', 'provider.no_price'],
     answers: { 200: { description: 'The plan.', schema: plan } },
-  })(async ({ tx, acting, orgId, member, body }) => {
+  })(async ({ acting, orgId, member, body }) => {
     const db = acting()
     const wanted = await readPlan(db, body)
     const made = await planRun(db, { actor: { orgId, orgName: '', userId: member.userId }, ...wanted })
+    const cover = coverOf(made, firstCallPrice(wanted))
     const sample = sampleFor(wanted)
     const { list, search } = wanted.accounts
     return {
@@ -55,12 +60,13 @@ export const estimateRoutes: readonly Route[] = [
         estimate: estimateView(made.estimate),
         capMicros: made.capMicros,
         upToCap: made.upToCap,
-        startable: made.upToCap || made.capMicros >= made.estimate.cost.low,
-        collectableProducts: collectable(made.capMicros, made.estimate),
+        startable: cover.startable,
+        nearestLimit: cover.limit,
+        collectableProducts: cover.products,
         sample: { products: sample.products, mostMicros: sample.worstMicros },
         sandbox: search.sandbox,
         accounts: { lists: list?.name ?? null, search: search.name },
-        month: monthView(await monthOf(tx, orgId)),
+        month: monthView(made.month),
       },
     }
   }),

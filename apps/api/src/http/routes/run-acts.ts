@@ -91,7 +91,7 @@ export const runActRoutes: readonly Route[] = [
     operationId: 'startRun',
     summary: 'Start a run',
     description: 'A pending run runs at once when its organisation has a place free, and waits in line otherwise.',
-    refuses: ['run.wrong_state', 'run.cap_below_estimate'],
+    refuses: ['run.wrong_state', 'run.cap_below_estimate', 'month.cap_below_estimate', 'month.cap_reached'],
     act: ({ db, runId, userId }) => startRun(db, runId, userId),
   }),
   plainAct({
@@ -177,6 +177,8 @@ export const runActRoutes: readonly Route[] = [
       'run.retry_open',
       'run.nothing_to_retry',
       'run.cap_below_estimate',
+      'month.cap_below_estimate',
+      'month.cap_reached',
       'provider.no_price',
     ],
     answers: {

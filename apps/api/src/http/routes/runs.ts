@@ -135,6 +135,8 @@ export const runRoutes: readonly Route[] = [
       'provider.no_price',
       'provider.no_credentials',
       'run.cap_below_estimate',
+      'month.cap_below_estimate',
+      'month.cap_reached',
     ],
     answers: {
       201: { description: 'The run.', schema: runDetail, headers: { location: 'Address of the run.' } },
