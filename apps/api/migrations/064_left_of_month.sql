@@ -1,5 +1,5 @@
 -- ============================================================================
--- 062: What is left of a month, said once
+-- 064: What is left of a month, said once
 -- ============================================================================
 -- Claims, pauses that end by themselves, starts and estimates all ask what the
 -- month cap leaves. The row itself answers. The hold and the CHECK of 047 go on
