@@ -5,6 +5,7 @@
 
 import { ACCOUNTS } from './accounts.ts'
 import { COMPLIANCE } from './compliance.ts'
+import { DOOR } from './door.ts'
 import { PEOPLE } from './people.ts'
 import { SENDING } from './sending.ts'
 
@@ -558,4 +559,5 @@ export const GUARDS: readonly Guard[] = [
   ...COMPLIANCE,
   ...ESTIMATES,
   ...ACCOUNTS,
+  ...DOOR,
 ]

@@ -449,3 +449,54 @@ describe('settings', () => {
     expect(low.body).toMatchObject({ status: 409, code: 'month.cap_too_low' })
   })
 })
+
+describe('notifications', () => {
+  const address = () => `/api/v1/orgs/${door.org}/settings/notifications`
+  it('are sent where an admin says; the secret is shown once, whoever asks again', async () => {
+    expect((await admin(`GET ${address()}`)).body).toMatchObject({ url: null })
+    const headers = { 'idempotency-key': newId() }
+    const body = { url: 'https://example.org/hook' }
+    const set = await admin(`PUT ${address()}`, body, headers)
+    expect(set.body).toMatchObject({ url: 'https://example.org/hook', secret: expect.stringMatching(/^[0-9a-f]{64}$/) })
+    const again = await admin(`PUT ${address()}`, body, headers)
+    expect(again.body).toMatchObject({ status: 409, code: 'request.key_done' })
+    expect(again.text).not.toContain(String(set.body['secret']))
+    expect((await admin(`GET ${address()}`)).text).not.toContain(String(set.body['secret']))
+    expect(door.log.join('')).not.toContain(String(set.body['secret']))
+    for (const url of ['ftp://example.org', 'https://a:b@example.org', 'nowhere'])
+      expect((await admin(`PUT ${address()}`, { url })).status).toBe(400)
+    expect((await admin(`PUT ${address()}`, { url: null })).body).toMatchObject({ url: null, secret: null })
+    const { body: log } = await admin(`GET /api/v1/orgs/${door.org}/audit?action=hook.changed`)
+    expect(log['items']?.[1]).toMatchObject({ after: { notifyHost: 'example.org', newSecret: true } })
+  })
+})
+
+describe('a chart', () => {
+  it('has all of a run in at most 300 steps', async () => {
+    const run = await door.arena.makeRun({ products: 5 })
+    const done = await work(door.arena, {
+      run,
+      search: searchWith(({ query }) => found([query.kind === 'text' ? query.text.slice(0, 9) : 'x'])),
+    })
+    // Spread over an hour, as a real run would be.
+    await door.arena.fresh.db.query('alter table collection_runs disable trigger user')
+    await door.arena.fresh.db.query(
+      `update collection_runs set started_at = started_at - interval '1 hour' where id = $1`,
+      [run.id],
+    )
+    await door.arena.fresh.db.query('alter table collection_runs enable trigger user')
+    const { body } = await admin(`GET ${runs}/${run.id}/chart?steps=60`)
+    const steps = [...(body['steps'] ?? [])]
+    const sum = (field: string) => steps.reduce((all, step) => all + Number(step[field]), 0)
+    expect(steps.length).toBeLessThanOrEqual(60)
+    expect(steps.length).toBeGreaterThan(50)
+    expect({ spent: sum('spentMicros'), calls: sum('settledCalls'), searched: sum('searched') }).toEqual({
+      spent: done.spentMicros,
+      calls: done.settledCalls,
+      searched: done.processedItems,
+    })
+    expect(sum('newSellers')).toBe(done.newSellers)
+    const waits = await door.arena.makeRun({ products: 1, start: false })
+    expect((await admin(`GET ${runs}/${waits.id}/chart`)).body).toEqual({ stepSeconds: 1, steps: [] })
+  })
+})

@@ -4,6 +4,7 @@ import type { Tx } from '../../db/client.ts'
 import { camelNames } from '../../events/public-event.ts'
 import { eventPage, type RunEvent } from '../../events/read-events.ts'
 import { callPage } from '../../ledger/call-page.ts'
+import { runChart } from '../../ledger/chart.ts'
 import type { CallRow } from '../../ledger/list-calls.ts'
 import { categoriesOfRun } from '../../runs/find-run.ts'
 import { type ItemRow, itemPage } from '../../runs/item-page.ts'
@@ -92,6 +93,23 @@ async function checkRun(tx: Tx, runId: string, orgId: string): Promise<void> {
   const { rowCount } = await tx.query('select from collection_runs where id = $1 and org_id = $2', [runId, orgId])
   if (rowCount === 0) throw noRun()
 }
+
+const chart = z
+  .object({
+    stepSeconds: z.int().min(1),
+    steps: z.array(
+      z.object({
+        at: moment.describe('Where the step begins.'),
+        spentMicros: micros.describe('Booked in this step.'),
+        settledCalls: count,
+        searched: count.describe('Products whose search ended in this step.'),
+        unanswered: count,
+        sellers: count,
+        newSellers: count,
+      }),
+    ),
+  })
+  .meta({ id: 'RunChart', description: 'How a run went over its time, in at most 300 equal steps.' })
 
 const itemOrder = (type: string): Order => ({ name: `items.${type}`, key: 'text', id: 'uuid' })
 const callOrder: Order = { name: 'calls', key: 'uuid', id: 'uuid' }
@@ -223,5 +241,24 @@ export const runPartRoutes: readonly Route[] = [
     const keyOf = ({ seq: at }: RunEvent) => [String(at), String(at)] as const
     const told = rows.map((row) => ({ ...row, data: camelNames(row.data) as RunEvent['data'] }))
     return { status: 200, body: toPage(told, { beside, limit, order: eventOrder }, keyOf) as never }
+  }),
+  route({
+    method: 'GET',
+    path: '/api/v1/orgs/{orgId}/runs/{runId}/chart',
+    operationId: 'getRunChart',
+    tag: 'Runs',
+    summary: 'How a run went over its time',
+    description:
+      'From its start to its end, or to now, in equal steps: money, searches, sellers. Empty before it has started.',
+    access: 'viewer',
+    transaction: 'read',
+    params: runParams,
+    query: z.strictObject({
+      steps: z.coerce.number().int().min(10).max(300).default(300).meta({ description: 'Steps at most, 10 to 300.' }),
+    }),
+    answers: { 200: { description: 'The steps.', schema: chart } },
+  })(async ({ tx, params: { runId }, orgId, query: { steps } }) => {
+    await checkRun(tx, runId, orgId)
+    return { status: 200, body: await runChart(tx, runId, steps) }
   }),
 ]

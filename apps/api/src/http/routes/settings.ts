@@ -1,7 +1,10 @@
 /** What a new run of the organisation starts with. */
 import { z } from 'zod'
 import type { Micros } from '../../base/money.ts'
+import { withTx } from '../../db/client.ts'
+import { changeHook, checkNotifyUrl } from '../../engine/change-hook.ts'
 import { changeOrgSettings } from '../../engine/change-settings.ts'
+import { hookOf } from '../../events/outbox.ts'
 import { checkFilterSettings, type FilterSettings } from '../../matching/filters.ts'
 import { readSettings, type Settings } from '../../runs/settings.ts'
 import { given } from '../given.ts'
@@ -98,6 +101,17 @@ const example = {
   keepExportsDays: 7,
   keepAuditDays: 400,
 }
+
+const hook = z
+  .object({
+    url: z.string().nullable().describe('Null: nowhere.'),
+    waiting: z.int().min(0),
+    delivered: z.int().min(0),
+    failed: z.int().min(0),
+  })
+  .meta({ id: 'Notifications', description: 'Where the organisation is told of its runs, and what became of it.' })
+const hookExample = { url: 'https://example.org/hooks/gleaner', waiting: 0, delivered: 12, failed: 0 }
+
 const headers = { etag: 'The version, to be sent as `if-match` with a change.' }
 
 export const settingsRoutes: readonly Route[] = [
@@ -152,5 +166,50 @@ export const settingsRoutes: readonly Route[] = [
     )
     const after = view(changed)
     return { status: 200, body: after, headers: { etag: etagOf(after) } }
+  }),
+  route({
+    method: 'GET',
+    path: '/api/v1/orgs/{orgId}/settings/notifications',
+    operationId: 'getNotifications',
+    tag: 'Settings',
+    summary: 'Where the organisation is told of its runs',
+    description: 'The address, and what became of what was to be sent there. The secret is never returned.',
+    access: 'admin',
+    // The address may be what keeps it private: members do not read its table.
+    transaction: 'write',
+    answers: { 200: { description: 'The address.', schema: hook, example: hookExample } },
+  })(async ({ acting, orgId }) => ({ status: 200, body: await withTx(acting(), (tx) => hookOf(tx, orgId)) })),
+  route({
+    method: 'PUT',
+    path: '/api/v1/orgs/{orgId}/settings/notifications',
+    operationId: 'changeNotifications',
+    tag: 'Settings',
+    summary: 'Name the address that is told',
+    description:
+      'Soft marks, pauses, completed and failed runs are told there, signed. A secret that was made is in this answer and nowhere else. Audited.',
+    access: 'admin',
+    transaction: 'write',
+    repeats: 'secret',
+    body: z
+      .strictObject({
+        url: z.string().min(1).max(2000).nullable().optional().describe('http or https; null: nowhere any more.'),
+        renewSecret: z.boolean().optional().describe('The old one signs nothing from now on.'),
+      })
+      .meta({ id: 'NotificationsChange', description: 'What is to change; what is left out stays.' }),
+    bodyExample: { url: 'https://example.org/hooks/gleaner' },
+    answers: {
+      200: {
+        description: 'The address, and the secret when one was made.',
+        schema: hook.extend({ secret: z.string().nullable().describe('Not shown again.') }).meta({
+          id: 'NotificationsChanged',
+          description: 'Where the organisation is told from now on.',
+        }),
+      },
+    },
+  })(async ({ acting, orgId, member, body: { url, renewSecret } }) => {
+    const db = acting()
+    const change = given({ url: typeof url === 'string' ? checkNotifyUrl(url) : url, renewSecret })
+    const secret = await changeHook(db, orgId, change, member.userId)
+    return { status: 200, body: { ...(await withTx(db, (tx) => hookOf(tx, orgId))), secret } }
   }),
 ]
