@@ -16,7 +16,7 @@ export const DOOR: readonly Guard[] = [
     id: 'key-below-its-person',
     against: 'a key that does what its role does not allow, because its person may',
     without: {
-      inFunction: 'gleaner_has_role',
+      file: 'apps/api/migrations/054_api_access.sql',
       find: `coalesce(array_position(roles, claims ->> 'max_role') >= array_position(roles, at_least), false)`,
       put: 'true',
     },

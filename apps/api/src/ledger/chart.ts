@@ -49,5 +49,5 @@ export async function runChart(db: Queryable, runId: string, most: number): Prom
      from steps t left join calls c using (n) left join products p using (n) left join sellers m using (n) order by t.n`,
     [runId, most],
   )
-  return { stepSeconds: rows[0]?.stepSeconds ?? 1, steps: rows.map(({ stepSeconds: _, ...step }) => step) }
+  return { stepSeconds: rows[0]?.stepSeconds ?? 1, steps: rows.map(({ stepSeconds: _seconds, ...step }) => step) }
 }
