@@ -97,6 +97,12 @@ export const DECISIONS: Readonly<Record<string, Decision>> = {
     select: 'viewer',
   },
   'public.collection_workers': { rows: null, select: 'viewer' },
+  'public.compliance_do_not_collect': { rows: OF_ORG, select: 'viewer' },
+  'public.compliance_erasures': { rows: null },
+  'public.compliance_sweeps': { rows: null },
+  'public.compliance_tombstones': { rows: null },
+  'public.compliance_version': { rows: null },
+  'public.installation_key': { rows: null },
   'public.org_invitations': {
     rows: OF_ORG,
     select: 'admin',
@@ -119,8 +125,10 @@ export const DECISIONS: Readonly<Record<string, Decision>> = {
   },
   'public.orgs': { rows: 't.id = $1', select: 'viewer', update: 'admin' },
   'public.provider_accounts': { rows: null, select: 'viewer' },
+  'public.provider_credentials': { rows: null },
   'public.provider_governors': { rows: null, select: 'viewer' },
   'public.provider_prices': { rows: null, select: 'viewer' },
+  'public.provider_terms': { rows: OF_ORG, select: 'viewer' },
   'public.seller_act_rows': {
     rows: OF_ORG,
     select: 'viewer',
@@ -250,6 +258,13 @@ export async function seedOrg(
   await db.query(
     `insert into api_requests (principal, key, user_id, request_hash)
      values ('person:${SILENT}', '${org}', '${SILENT}', sha256('x'))`,
+  )
+  await db.query(
+    `insert into compliance_do_not_collect (id, org_id, display_name, normalized_name, added_by)
+     values ('${newId()}', '${org}', 'Bert', 'bert', '${person}')`,
+  )
+  await db.query(
+    `insert into provider_terms (org_id, account_id, confirmed_by) values ('${org}', '${account}', '${person}')`,
   )
   await db.query(`update collection_runs set status = 'cancelled' where id = '${run}'`)
   await seedPeople(db, org, person)

@@ -147,6 +147,7 @@ describe('every table and view', () => {
   })
 
   it.each(Object.entries(DECISIONS))('%s has rows to try it on', async (table, decision) => {
+    if (!(await isTouched(table))) return
     for (const org of [ours, theirs]) {
       const [where, values] = rowsOf(decision, org)
       expect((await db.query(`select from ${table} t where ${where}`, values)).rowCount).toBeGreaterThan(0)
@@ -166,6 +167,8 @@ describe.each(Object.entries(DECISIONS))('%s', (table, decision) => {
   }
 
   it('is read by those who may, and of no other organisation', async () => {
+    // Where nobody has the privilege, nobody needs to try.
+    if (decision.select === undefined && !(await mayAny(table, 'select'))) return
     const there = await countBoth((where) => `select from ${table} t where ${where}`)
     for (const subject of SUBJECTS) {
       for (const [org, role] of [
@@ -192,6 +195,7 @@ describe.each(Object.entries(DECISIONS))('%s', (table, decision) => {
 
   it.each(['update', 'delete'] as const)('%s: by those who may, and in no other organisation', async (command) => {
     const least = decision[command]
+    if (least === undefined && !(await mayAny(table, command))) return
     const set = (await writable(table, 'update'))[0] ?? (await anyColumn(table))
     const there = await countBoth((where) => `select from ${table} t where ${where} and ${decision.on ?? 'true'}`)
     for (const subject of SUBJECTS) {
@@ -263,6 +267,23 @@ describe('the audit log', () => {
 
 const isNone = (came: unknown) => came === 0 || came === 'denied'
 const isAllOr = (all: number) => (came: unknown) => came === all || came === 0
+
+type Command = 'select' | 'insert' | 'update' | 'delete'
+
+/** True when somebody signed in has the privilege, for the table or for one of its columns. */
+async function mayAny(table: string, command: Command): Promise<boolean> {
+  const on = command === 'delete' ? 'has_table_privilege' : 'has_any_column_privilege'
+  const { rows } = await db.query<{ may: boolean }>(`select ${on}('authenticated', $1::regclass, $2) as may`, [
+    table,
+    command,
+  ])
+  return rows[0]?.may ?? true
+}
+
+async function isTouched(table: string): Promise<boolean> {
+  for (const command of ['select', 'insert', 'update', 'delete'] as const) if (await mayAny(table, command)) return true
+  return false
+}
 
 /** Columns of the table that somebody signed in has the privilege to write. */
 async function writable(table: string, privilege: 'insert' | 'update'): Promise<string[]> {
