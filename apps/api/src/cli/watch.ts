@@ -66,32 +66,34 @@ export function makeWatcher(db: Db): Watcher {
 }
 
 /**
- * Draws the run until it has stopped and its last call is booked, or `signal` is aborted. Returns the run as last seen. A database
- * that is away is waited for.
+ * Draws the run until it has stopped and its last call is booked, or `signal` is aborted. A database that is away is waited
+ * for until then.
  */
-export async function watchRun(db: Db, runId: string, display: Display, signal: AbortSignal): Promise<RunSnapshot> {
+export async function watchRun(db: Db, runId: string, display: Display, signal: AbortSignal): Promise<void> {
   const watcher = makeWatcher(db)
   for (;;) {
-    const run = await lookThrough(() => runSnapshot(db, runId))
-    if (!run) throw new Error(`run ${runId} is gone`)
-    const views = await lookThrough(() => watcher.look([run]))
-    if (!isGoingOn(run) || signal.aborted) {
-      if (isGoingOn(run)) display.update(views)
-      return run
-    }
-    display.update(views)
+    const seen = await lookThrough(async () => {
+      const run = await runSnapshot(db, runId)
+      if (!run) throw new Error(`run ${runId} is gone`)
+      return { run, views: await watcher.look([run]) }
+    }, signal)
+    if (!seen) return
+    const goesOn = isGoingOn(seen.run)
+    if (goesOn) display.update(seen.views)
+    if (!goesOn || signal.aborted) return
     await sleep(LOOK_MS, undefined, { signal }).catch(() => {})
   }
 }
 
-/** Asks again while the database is away: the workers wait for it too. */
-export async function lookThrough<T>(look: () => Promise<T>): Promise<T> {
+/** Asks again while the database is away: the workers wait for it too. Null when `signal` is aborted before it answers. */
+export async function lookThrough<T>(look: () => Promise<T>, signal: AbortSignal): Promise<T | null> {
   for (;;) {
     try {
       return await look()
     } catch (error) {
       if (!isConnectionError(error)) throw error
-      await sleep(LOOK_MS * 2)
+      if (signal.aborted) return null
+      await sleep(LOOK_MS * 2, undefined, { signal }).catch(() => {})
     }
   }
 }

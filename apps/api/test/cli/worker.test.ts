@@ -1,5 +1,5 @@
 /** The command `gleaner worker` as a process: how it leaves, which schemas it works with, and that its clock does not matter. */
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -11,6 +11,7 @@ import type { RunSnapshot } from '../../src/runs/snapshot.ts'
 import { startWorker, type Worker } from '../../src/worker/worker.ts'
 import { until } from '../engine/worker-process.ts'
 import { makeScene, type Scene } from '../proofs/scene.ts'
+import { wireTo } from '../support/proxy.ts'
 import { type Installation, installation, type Running } from './support.ts'
 
 const CAP = 60_000_000
@@ -142,6 +143,23 @@ describe('stopping', () => {
     await faults([])
     await heir()
     await expectCompleted(run)
+  })
+
+  it('ends gleaner start too when the database is gone for good', async () => {
+    const wire = await wireTo(scene.fresh.url)
+    const cut = installation({ DATABASE_URL: wire.url })
+    const up = cut.start('start', '--no-first-run')
+    processes.push(up)
+    await up.line((line) => line.includes('Waiting for runs'))
+    await wire.close()
+    // It has noticed, and waits for the database.
+    const log = join(cut.dir, 'gleaner.log')
+    await expect.poll(() => readFileSync(log, 'utf8'), { timeout: 60_000 }).toContain('tried in vain')
+    const from = performance.now()
+    up.child.kill('SIGINT')
+    expect(await up.ended).toMatchObject({ status: 0, out: expect.stringContaining('The database does not answer') })
+    expect(performance.now() - from).toBeLessThan(30_000)
+    await cut.remove()
   })
 
   it('refuses a time that is none', async () => {

@@ -205,10 +205,11 @@ async function stayUp(context: Context, session: Session, stay: Stay): Promise<n
   let status = 0
   let idle = false
   while (!end.aborted) {
-    const runs = await lookThrough(() => listRuns(db, actor.orgId, { limit: 20 }))
-    const views = await lookThrough(() =>
-      watcher.look(runs.filter((run) => isGoingOn(run) || going.has(run.id)).reverse()),
-    )
+    const views = await lookThrough(async () => {
+      const runs = await listRuns(db, actor.orgId, { limit: 20 })
+      return watcher.look(runs.filter((run) => isGoingOn(run) || going.has(run.id)).reverse())
+    }, end)
+    if (!views) break
     for (const view of views.filter(({ run }) => !isGoingOn(run))) {
       going.delete(view.run.id)
       display.finish([view])
@@ -229,7 +230,7 @@ async function stayUp(context: Context, session: Session, stay: Stay): Promise<n
   }
   const stopped = await stopSaying(context, stay.worker, stay.timeoutMs)
   throwIfAsked(stay.worker)
-  await tellLeft(context, session, stopped === 0)
+  await tellLeft(context, session, stopped === 0, end)
   return stopped
 }
 
@@ -253,9 +254,15 @@ function tellEnd(context: Context, view: View, first: RunSnapshot | null): void 
 }
 
 /** After Ctrl-C: what stays running, and how it goes on. */
-async function tellLeft(context: Context, { db, actor }: Session, booked: boolean): Promise<void> {
-  const left = await listRuns(db, actor.orgId, { statuses: ['running'] })
+async function tellLeft(
+  context: Context,
+  { db, actor }: Session,
+  booked: boolean,
+  stopping: AbortSignal,
+): Promise<void> {
   if (context.json || context.quiet) return
+  const left = await lookThrough(() => listRuns(db, actor.orgId, { statuses: ['running'] }), stopping)
+  if (!left) return context.say('Stopped. The database does not answer: what was running goes on with the next worker.')
   context.say(left.length === 0 || !booked ? 'Stopped.' : 'Stopped. Everything that was in flight is booked.')
   for (const run of left) {
     context.say(`Run ${run.number}, ${run.name}, is still running: it goes on with the next worker.`)
