@@ -20,28 +20,23 @@ export function sellerTag(seller: Pick<SellerDetail, 'revision' | 'removedAt'>):
 }
 
 /**
- * Changes one seller: flag, note, the name it is shown under, whether it is on the list. `tag` is the ETag the change is
- * based on; null when it does not matter. Returns the seller as it is now.
- * Throws AppError `seller.unknown`, `auth.role_too_low`, `request.precondition_failed` when somebody was faster, `input.invalid`.
+ * Changes one seller: flag, note, the name it is shown under, whether it is on the list. `check` is asked,
+ * once the seller is locked, whether the change rests on this version; it throws when it does not. Returns the seller as it is now.
+ * Throws AppError `seller.unknown`, `auth.role_too_low`, `input.invalid`.
  */
 export async function editSeller(
   tx: Tx,
   actor: Actor,
   id: string,
   change: SellerChange,
-  tag: string | null,
+  check: (tag: string) => void,
 ): Promise<SellerDetail> {
   const checked = checkChange(change)
   const locked = await lockSeller(tx, actor.orgId, id)
   const before = await readSeller(tx, actor.orgId, id)
   if (!before) throw new AppError('seller.unknown', `There is no seller ${id}.`)
   if (!locked) throw new AppError('auth.role_too_low', `You may not change sellers of this organisation.`)
-  if (tag !== null && tag !== sellerTag(before)) {
-    throw new AppError('request.precondition_failed', `${before.name} was changed by somebody else meanwhile.`, {
-      hint: 'Read it again, look at what changed, and decide anew.',
-      details: { tag: sellerTag(before) },
-    })
-  }
+  check(sellerTag(before))
   await writeSeller(tx, actor, before, checked)
   const after = await readSeller(tx, actor.orgId, id)
   if (!after) throw new Error(`seller ${id} is gone after its change`)

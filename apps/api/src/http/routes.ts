@@ -4,12 +4,15 @@ import { auditRoutes } from './routes/audit.ts'
 import { categoryRoutes } from './routes/categories.ts'
 import { estimateRoutes } from './routes/estimates.ts'
 import { liveRoutes } from './routes/live.ts'
+import { exportRoutes } from './routes/exports.ts'
 import { operationRoutes } from './routes/operation.ts'
 import { orgRoutes } from './routes/orgs.ts'
 import { providerRoutes } from './routes/providers.ts'
 import { runActRoutes } from './routes/run-acts.ts'
 import { runPartRoutes } from './routes/run-parts.ts'
 import { runRoutes } from './routes/runs.ts'
+import { sellerActRoutes } from './routes/seller-acts.ts'
+import { sellerRoutes } from './routes/sellers.ts'
 import { settingsRoutes } from './routes/settings.ts'
 
 export const allRoutes: readonly Route[] = [
@@ -23,5 +26,8 @@ export const allRoutes: readonly Route[] = [
   ...runActRoutes,
   ...runPartRoutes,
   ...liveRoutes,
+  ...sellerRoutes,
+  ...sellerActRoutes,
+  ...exportRoutes,
   ...auditRoutes,
 ]

@@ -15,12 +15,6 @@ export type FileWriter = Readonly<{
   end: () => Promise<Buffer>
 }>
 
-export const CONTENT_TYPES: Readonly<Record<ExportFormat, string>> = {
-  csv: 'text/csv; charset=utf-8',
-  xlsx: 'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet',
-  jsonl: 'application/jsonl; charset=utf-8',
-}
-
 /** A writer of this format. `safe`: text that looks like a formula is made text. */
 export function makeWriter(format: ExportFormat, columns: readonly ExportColumnName[], safe: boolean): FileWriter {
   const kinds = columns.map((name) => EXPORT_COLUMNS[name].kind)

@@ -1,5 +1,6 @@
 /** Exports made by workers: what is asked for, who makes it, and its file in parts. Statements only. */
 import type { Queryable, Tx } from '../db/client.ts'
+import type { Beside } from '../db/keyset.ts'
 import type { ExportColumnName } from './export-columns.ts'
 import type { ExportFormat } from './export-file.ts'
 import type { SellerSortKey } from './view.ts'
@@ -85,17 +86,19 @@ export async function readExport(db: Queryable, orgId: string, id: string): Prom
   return rows[0] ?? null
 }
 
-/** Exports of the organisation, the newest first, those after the one named. */
+/** Up to `limit` exports of the organisation, the newest first, beside the one named: after it, or backwards before it. */
 export async function listExports(
   db: Queryable,
   orgId: string,
-  page: Readonly<{ limit: number; after?: Readonly<{ createdAt: string; id: string }> }>,
+  page: Readonly<{ limit: number; beside?: Beside }>,
 ): Promise<(ExportRow & { at: string })[]> {
+  const back = page.beside?.back ?? false
+  const direction = back ? 'asc' : 'desc'
   const { rows } = await db.query<ExportRow & { at: string }>(
     `select ${COLUMNS}, created_at::text as at from seller_exports
-     where org_id = $1 and ($2::timestamptz is null or (created_at, id) < ($2::timestamptz, $3::uuid))
-     order by created_at desc, id desc limit $4`,
-    [orgId, page.after?.createdAt ?? null, page.after?.id ?? null, page.limit],
+     where org_id = $1 and ($2::timestamptz is null or (created_at, id) ${back ? '>' : '<'} ($2::timestamptz, $3::uuid))
+     order by created_at ${direction}, id ${direction} limit $4`,
+    [orgId, page.beside?.key ?? null, page.beside?.id ?? null, page.limit],
   )
   return rows
 }

@@ -1,4 +1,5 @@
 /** Things to put into the addresses of routes, for the tests that go through all of them. */
+import { gzipSync } from 'node:zlib'
 import { newId } from '../../src/base/ids.ts'
 import type { Route } from '../../src/http/route.ts'
 import type { Door } from './support.ts'
@@ -6,7 +7,30 @@ import type { Door } from './support.ts'
 /** A value for each path parameter any route has, of things that are there in the organisation. */
 export async function samplesOf(door: Door, orgId: string): Promise<Record<string, string>> {
   const run = await door.arena.makeRun({ products: 2, categories: ['a'], orgId })
-  return { orgId, runId: run.id }
+  return { orgId, runId: run.id, ...(await sellerSamples(door, orgId)) }
+}
+
+/** A seller on the list, a saved view, an export whose file is ready, a profile. */
+async function sellerSamples({ arena: { fresh } }: Door, orgId: string): Promise<Record<string, string>> {
+  const [sellerId, viewId, exportId, profileId, person] = [newId(), newId(), newId(), newId(), newId()]
+  for (const sql of [
+    `insert into sellers (id, org_id, display_name, normalized_name, platform)
+     values ('${sellerId}', '${orgId}', 'Anna', 'anna-${sellerId}', 'ebay')`,
+    `insert into seller_list (seller_id, org_id, name, run_count, first_seen_at, last_seen_at)
+     values ('${sellerId}', '${orgId}', 'anna-${sellerId}', 1, now(), now())`,
+    `insert into seller_views (id, org_id, name, created_by) values ('${viewId}', '${orgId}', '${viewId}', '${person}')`,
+    `insert into seller_export_profiles (id, org_id, name, format, columns, created_by)
+     values ('${profileId}', '${orgId}', '${profileId}', 'csv', '{id}', '${person}')`,
+    `insert into seller_exports (id, org_id, created_by, format, columns, sort, descending, state, part_count)
+     values ('${exportId}', '${orgId}', '${person}', 'csv', '{id}', 'name', true, 'ready', 1)`,
+  ])
+    await fresh.db.query(sql)
+  await fresh.db.query('insert into seller_export_parts (export_id, number, org_id, content) values ($1, 0, $2, $3)', [
+    exportId,
+    orgId,
+    gzipSync('id\r\n'),
+  ])
+  return { sellerId, viewId, exportId, profileId }
 }
 
 /** Values of the right form for things there are none of. */
