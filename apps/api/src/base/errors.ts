@@ -55,7 +55,7 @@ export const ERRORS = {
   'export.not_ready': { exit: 4, status: 409 },
   'seller.undo_unknown': { exit: 3, status: 404 },
   'seller.undo_used': { exit: 4, status: 409 },
-  'seller.undo_expired': { exit: 4, status: 410 },
+  'seller.undo_expired': { exit: 4, status: 409 },
   'run.not_found': { exit: 3, status: 404 },
   'run.wrong_state': { exit: 4, status: 409 },
   'run.cap_too_low': { exit: 4, status: 409 },

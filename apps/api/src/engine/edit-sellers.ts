@@ -34,7 +34,7 @@ export async function editSeller(
   const checked = checkChange(change)
   const locked = await lockSeller(tx, actor.orgId, id)
   const before = await readSeller(tx, actor.orgId, id)
-  if (!before) throw new AppError('seller.unknown', `There is no seller ${id}.`)
+  if (!before) throw new AppError('seller.unknown', 'There is no such seller.')
   if (!locked) throw new AppError('auth.role_too_low', `You may not change sellers of this organisation.`)
   check(sellerTag(before))
   await writeSeller(tx, actor, before, checked)
