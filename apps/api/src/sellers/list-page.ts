@@ -195,7 +195,9 @@ function statementOf(reading: Reading, way: Way): Statement {
   const access: Access = way === 'set' ? 'set' : 'probe'
   const conditions = conditionsOf(reading.view, reading.orgId, values, { access, sort: reading.sort })
   const { bounds, order } = along(reading, values)
-  const base = [...conditions.base, ...conditions.implied, ...bounds]
+  // A set is sorted as a whole: what the filters imply for the sort key says nothing there.
+  const implied = way === 'set' ? [] : conditions.implied
+  const base = [...conditions.base, ...implied, ...bounds]
   const { filters, pattern, search } = conditions
   const all = search === null ? filters : [...filters, search]
   const page = `order by ${order} limit ${values.add(reading.want)}`
@@ -216,8 +218,10 @@ function statementOf(reading: Reading, way: Way): Statement {
     const set = `select * from gleaner_sellers_named($1, ${pattern ?? 'null'}, ${reading.within.set + 1})`
     return statement(sized(set, [...base, ...filters], page, column, order), pattern !== null)
   }
-  const set = `select * from seller_list f ${where([...base, ...filters])} limit ${reading.within.set + 1}`
-  return statement(sized(set, search === null ? [] : [search], page, column, order), filters.length > 0)
+  // Without what bounds the sort key: its index would be taken for that, and the filters' own are what is wanted here.
+  const set = `select * from seller_list f ${where([...conditions.base, ...filters])} limit ${reading.within.set + 1}`
+  const rest = [...bounds, ...(search === null ? [] : [search])]
+  return statement(sized(set, rest, page, column, order), filters.length > 0)
 }
 
 /** The page of a set, with the set's size; when the page is empty one row that has nothing but the size. */
