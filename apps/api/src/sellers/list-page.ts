@@ -193,11 +193,11 @@ async function run(db: Queryable, { text, values }: Statement): Promise<Row[]> {
 function statementOf(reading: Reading, way: Way): Statement {
   const values = makeValues()
   const access: Access = way === 'set' ? 'set' : 'probe'
-  const conditions = conditionsOf(reading.view, reading.orgId, values, { access, sort: reading.sort })
-  const { bounds, order } = along(reading, values)
   // A set is sorted as a whole: what the filters imply for the sort key says nothing there.
-  const implied = way === 'set' ? [] : conditions.implied
-  const base = [...conditions.base, ...implied, ...bounds]
+  const key = way === 'set' ? {} : { sort: reading.sort }
+  const conditions = conditionsOf(reading.view, reading.orgId, values, { access, ...key })
+  const { bounds, order } = along(reading, values)
+  const base = [...conditions.base, ...conditions.implied, ...bounds]
   const { filters, pattern, search } = conditions
   const all = search === null ? filters : [...filters, search]
   const page = `order by ${order} limit ${values.add(reading.want)}`
