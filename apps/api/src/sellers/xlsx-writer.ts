@@ -1,6 +1,5 @@
 /**
- * An XLSX file written as it goes. The packages at hand build it in memory or write some 20,000 rows a second; a workbook
- * without styles is a ZIP of six small texts and the sheets. Cells are inline strings and plain numbers, never formulas.
+ * An XLSX file written as it goes. Memory must not grow with the rows; a workbook without styles is a ZIP of six small texts and the sheets. Cells are inline strings and plain numbers, never formulas.
  * A sheet holds 1,048,576 rows: what is beyond goes on in the next sheet of the same file, each with its heading.
  */
 import { crc32, createDeflateRaw, type DeflateRaw } from 'node:zlib'
