@@ -41,6 +41,28 @@ export const onRun = (
     ),
   )
 
+/** The same, chosen among those that are meant. */
+export const onRunThat = (
+  wanted: (run: Run, model: Model) => boolean,
+  name: string,
+  carryOut: (run: Run, model: Model, world: World) => Promise<void>,
+): fc.Arbitrary<Act> =>
+  at.map((index) =>
+    act(
+      `${name} ${index}`,
+      (model) => model.runs.some((run) => wanted(run, model)),
+      (model, world) =>
+        carryOut(
+          pick(
+            model.runs.filter((run) => wanted(run, model)),
+            index,
+          ),
+          model,
+          world,
+        ),
+    ),
+  )
+
 export const pick = <T>(list: readonly T[], at: number): T => list[at % list.length] as T
 export const at = fc.nat({ max: 50 })
 export const anyRun = (model: Model): boolean => model.runs.length > 0

@@ -15,7 +15,20 @@ import { releaseUnsent } from '../../src/ledger/book.ts'
 import { finishClimbers } from '../../src/runs/items.ts'
 import { LIST_PRICE, PRICE } from './arena.ts'
 import { bookAnswers, bookStep, claimListSteps, claimSearches } from './by-hand.ts'
-import { type Act, act, always, anyRun, at, onRun, pick, refusedUnless, runWith, seldom, some } from './model-act.ts'
+import {
+  type Act,
+  act,
+  always,
+  anyRun,
+  at,
+  onRun,
+  onRunThat,
+  pick,
+  refusedUnless,
+  runWith,
+  seldom,
+  some,
+} from './model-act.ts'
 import { PEOPLE } from './model-acts-people.ts'
 import * as money from './model-of-money.ts'
 import type { Kind, ListKind } from './model-of-runs.ts'
@@ -249,8 +262,8 @@ const rescue = fc.constant(
   }),
 )
 
-const hasSample = (model: Model): boolean => model.runs.some(({ sample }) => sample !== null)
-const sampleThrough = onRun('sample-through', hasSample, async (run, _, { arena }) => {
+const isSampling = (run: Run): boolean => run.sample !== null && !run.sampled && run.status === 'running'
+const sampleThrough = onRunThat(isSampling, 'sample-through', async (run, _, { arena }) => {
   expect(await isSampleThrough(arena.db, await arena.look(run.id))).toBe(rules.isSampleThrough(run))
   if (run.status !== 'running' || rules.countCalls(run, 'held') > 0 || !rules.isSampleThrough(run)) return
   await pauseRun(arena.db, run.id, { reason: 'budget', limit: 'run', endsSample: true })
@@ -258,9 +271,9 @@ const sampleThrough = onRun('sample-through', hasSample, async (run, _, { arena 
 })
 
 /** As a lane that finds nothing to claim because of the month. */
-const hasMonthCap = (model: Model): boolean => model.caps.some((cap) => cap !== null)
-const pauseByMonth = onRun('pause-by-month', hasMonthCap, async (run, model, { arena }) => {
-  if (run.status !== 'running' || money.leftOfMonth(model, run.org) >= PRICE) return
+const lacksMonth = (run: Run, model: Model): boolean =>
+  run.status === 'running' && money.leftOfMonth(model, run.org) < PRICE
+const pauseByMonth = onRunThat(lacksMonth, 'pause-by-month', async (run, _, { arena }) => {
   // The same for all: those of one moment go on in the order of their numbers.
   const resumeAt = new Date('2100-01-01')
   await pauseRun(arena.db, run.id, { reason: 'budget', limit: 'month', resumeAt, needsMicros: PRICE })

@@ -50,7 +50,7 @@ async function begin(ground: Ground): Promise<{ model: Model; world: World }> {
   const model = newModel()
   const first = { products: 8, rungs: 3, categories: 0, cap: 40 * PRICE, org: 0 }
   await createRun(model, world, first)
-  await createRun(model, world, { ...first, products: 6, rungs: 1, cap: 9 * PRICE + 1 })
+  await createRun(model, world, { ...first, products: 6, rungs: 1, cap: 9 * PRICE + 1, sample: 2 })
   await createRun(model, world, { ...first, categories: 3, cap: 60 * PRICE, org: 1 })
   for (const run of model.runs) {
     await startRun(world.arena.db, run.id)
