@@ -1,5 +1,6 @@
 /** Everybody who watches through this process: how many may, and how it ends. */
 import { PassThrough, type Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../../base/errors.ts'
 import type { Db } from '../../db/client.ts'
 import { type Cut, keepAsking } from './access.ts'
@@ -19,6 +20,7 @@ const READS_MOST = 3
 /** A reader who takes nothing for so long is not there any more. */
 const STALL_MS = 60_000
 const RETRY_MS = 2_000
+const CLOSE_MS = 5_000
 
 export type Viewer = Readonly<{
   /** Who watches, for the limit. */
@@ -94,8 +96,11 @@ export function makeLive(db: Db, log: (message: string, error: unknown) => void)
     close: async () => {
       isClosing = true
       for (const { stop } of open) stop()
-      await Promise.all([...open].map(({ done }) => done))
-      await tail.close()
+      // One that waits for a database that does not answer is not waited for.
+      const enough = new AbortController()
+      const all = Promise.all([...[...open].map(({ done }) => done), tail.close()])
+      await Promise.race([all, sleep(CLOSE_MS, undefined, { signal: enough.signal }).catch(() => {})])
+      enough.abort()
     },
   }
 }
