@@ -6,6 +6,7 @@
 import { ACCOUNTS } from './accounts.ts'
 import { COMPLIANCE } from './compliance.ts'
 import { DOOR } from './door.ts'
+import { LIVE } from './live.ts'
 import { PEOPLE } from './people.ts'
 import { SENDING } from './sending.ts'
 
@@ -560,4 +561,5 @@ export const GUARDS: readonly Guard[] = [
   ...ESTIMATES,
   ...ACCOUNTS,
   ...DOOR,
+  ...LIVE,
 ]

@@ -17,6 +17,8 @@ const PER_PRINCIPAL_MOST = 20
 const IN_ALL_MOST = 1_000
 /** Reads from the database at a time, of all viewers together: many who come back at once must not take every connection. */
 const READS_MOST = 3
+/** The same of questions about access. Where they take too long, streams end as unsure: fewer are left to ask about. */
+const CHECKS_MOST = 3
 /** A reader who takes nothing for so long is not there any more. */
 const STALL_MS = 60_000
 const RETRY_MS = 2_000
@@ -59,6 +61,7 @@ export function makeLive(db: Db, log: (message: string, error: unknown) => void)
   const tail = makeTail(db, log)
   const open = new Set<Open>()
   const limited = makeLimiter(READS_MOST)
+  const limitedChecks = makeLimiter(CHECKS_MOST)
   let isClosing = false
 
   const checkRoom = (principal: string): void => {
@@ -81,7 +84,8 @@ export function makeLive(db: Db, log: (message: string, error: unknown) => void)
         over.abort()
       }
       const read: Read = (work) => limited(() => viewer.read(work))
-      const done = serve({ ...viewer, read }, tail, sink, over, stop)
+      const check = (): Promise<void> => limitedChecks(viewer.check)
+      const done = serve({ ...viewer, read, check }, tail, sink, over, stop)
         .catch((error: unknown) => {
           log('live: a stream broke', error)
           stop(later('busy'))

@@ -51,7 +51,7 @@ export async function readStream(url: string, options: ReaderOptions): Promise<R
   })
   const text = isStream ? '' : await response.text()
   const ended = isStream ? drain(response, parser.take) : Promise.resolve(true)
-  const until: Reader['until'] = (fits, withinMs = 40_000) =>
+  const until: Reader['until'] = (fits, withinMs = 90_000) =>
     new Promise((resolve, reject) => {
       const look = (): void => {
         const found = frames.find(fits)

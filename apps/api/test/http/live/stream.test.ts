@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { newId } from '../../../src/base/ids.ts'
 import { withTx } from '../../../src/db/client.ts'
 import { cancelRun } from '../../../src/engine/run-acts.ts'
@@ -9,6 +9,9 @@ import { claimSearches } from '../../engine/by-hand.ts'
 import type { ServerProcess } from './server-process.ts'
 import type { Frame, Reader } from './sse.ts'
 import { makeStage, numbers, type Stage } from './stage.ts'
+
+// Longer than any wait within: a busy machine is no failure.
+vi.setConfig({ testTimeout: 120_000 })
 
 let stage: Stage
 let server: ServerProcess
