@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { newId } from '../../src/base/ids.ts'
-import { withTx, withTxRetry } from '../../src/db/client.ts'
+import { type Tx, withTx, withTxRetry } from '../../src/db/client.ts'
 import { appendEvents } from '../../src/events/append.ts'
 import { readFeed, readRunPage } from '../../src/events/feed.ts'
 import { type Arena, broken, makeArena } from '../engine/arena.ts'
@@ -80,23 +80,24 @@ describe('positions', () => {
 
   it('are locked last: a transaction that locks on after its event makes nobody wait in a circle', async () => {
     const [one, two] = await Promise.all([1, 2].map(() => arena.makeRun({ products: 1, orgId, start: false })))
-    const lock = 'select from collection_runs where id = $1 for no key update'
-    let told = (): void => {}
-    const both = new Promise<void>((resolve) => {
-      told = resolve
-    })
-    // The first tells of its run and then wants the other, as a start does; the second has the other, tells and commits.
+    const lock = (tx: Tx, id = '') => tx.query('select from collection_runs where id = $1 for no key update', [id])
+    const tellIn = (tx: Tx, id = '') => appendEvents(tx, id, [{ type: 'calls.booked' }])
+    const hasTold = Promise.withResolvers<void>()
+    const hasOther = Promise.withResolvers<void>()
+    // One tells of its run and then wants the other, as a start may; whoever has that one tells of it, too.
     const first = withTx(arena.db, async (tx) => {
-      await appendEvents(tx, one?.id ?? '', [{ type: 'calls.booked' }])
-      await both
-      await tx.query(lock, [two?.id])
+      await tellIn(tx, one?.id)
+      hasTold.resolve()
+      await hasOther.promise
+      await lock(tx, two?.id)
     })
-    await withTx(arena.db, async (tx) => {
-      await appendEvents(tx, two?.id ?? '', [{ type: 'calls.booked' }])
-      told()
-      await new Promise((resolve) => setTimeout(resolve, 100))
+    await hasTold.promise
+    const second = withTx(arena.db, async (tx) => {
+      await lock(tx, two?.id)
+      hasOther.resolve()
+      await tellIn(tx, two?.id)
     })
-    await first
+    await Promise.all([first, second])
     expect((await feed()).length).toBe(4)
   })
 
