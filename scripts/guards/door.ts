@@ -53,7 +53,11 @@ export const DOOR: readonly Guard[] = [
   {
     id: 'route-asks-for-role',
     against: 'a route that answers whoever belongs to the organisation, whatever the role',
-    without: { file: `${SRC}/mount.ts`, find: '  if (!rows[0].may) throw roleTooLow(access as Role)\n', put: '' },
+    without: {
+      file: `${SRC}/mount.ts`,
+      find: '  if (!rows[0].may) throw (await tooLow?.(tx, orgId)) ?? roleTooLow(access as Role)\n',
+      put: '',
+    },
     falls: [`${HTTP}/matrix.test.ts`, 'each role and key'],
   },
   {

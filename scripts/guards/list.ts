@@ -9,6 +9,7 @@ import { DOOR } from './door.ts'
 import { LIVE } from './live.ts'
 import { PEOPLE } from './people.ts'
 import { SENDING } from './sending.ts'
+import { SIGN_IN_GUARDS } from './sign-in.ts'
 
 /** How the guard is taken away in a copy of the repository. */
 export type Removal =
@@ -557,6 +558,7 @@ export const GUARDS: readonly Guard[] = [
   ...ROWS,
   ...ANSWERS,
   ...PEOPLE,
+  ...SIGN_IN_GUARDS,
   ...COMPLIANCE,
   ...ESTIMATES,
   ...ACCOUNTS,

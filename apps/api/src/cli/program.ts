@@ -9,6 +9,7 @@ import { addEstimate } from './commands/estimate.ts'
 import { addKey } from './commands/key.ts'
 import { addMigrate } from './commands/migrate.ts'
 import { addNotifications } from './commands/notifications.ts'
+import { addOwnerLink } from './commands/owner-link.ts'
 import { addRun } from './commands/run.ts'
 import { addRuns } from './commands/runs.ts'
 import { addSellers } from './commands/sellers.ts'
@@ -73,6 +74,7 @@ export function makeProgram(): Command {
   addSettings(program)
   addAccounts(program)
   addNotifications(program)
+  addOwnerLink(program)
   program.commandsGroup('Operate:')
   addServe(program)
   addWorker(program)

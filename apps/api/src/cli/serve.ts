@@ -5,6 +5,7 @@ import { logFile } from '../deps.ts'
 import type { Listening } from '../http/server.ts'
 import type { Context, Session } from './context.ts'
 import { VERSION } from './join-run.ts'
+import { openDoorSignIn, publicUrlOf } from './sign-in.ts'
 
 export type ServeOptions = Readonly<{
   host: string
@@ -29,8 +30,27 @@ export async function serve(context: Context, session: Session, options: ServeOp
   to?.on('error', () => {})
   const log = makeLog(config.logLevel, to)
   const publicOrigin = env['GLEANER_PUBLIC_URL'] ? new URL(env['GLEANER_PUBLIC_URL']).origin : undefined
-  const app = await makeApp({
-    deps: { db: session.db, env, log, version: VERSION, ...(publicOrigin === undefined ? {} : { publicOrigin }) },
-  })
-  return listen(app, options.host, options.port)
+  const door = await openDoorSignIn(context, session, { log, publicUrl: publicUrlOf(env, options.port) })
+  try {
+    const app = await makeApp({
+      deps: {
+        db: session.db,
+        env,
+        log,
+        version: VERSION,
+        signIn: door.signIn,
+        ...(publicOrigin === undefined ? {} : { publicOrigin }),
+      },
+      authenticate: door.authenticate,
+    })
+    const listening = await listen(app, options.host, options.port)
+    const stop = async (withinMs?: number): Promise<void> => {
+      await listening.stop(withinMs)
+      await door.close()
+    }
+    return { origin: listening.origin, stop }
+  } catch (error) {
+    await door.close()
+    throw error
+  }
 }

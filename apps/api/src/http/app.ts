@@ -11,6 +11,7 @@ import Fastify, {
 import { validatorCompiler } from 'fastify-type-provider-zod'
 import { AppError } from '../base/errors.ts'
 import { newId } from '../base/ids.ts'
+import { sendCookies } from './cookies.ts'
 import { docsPages } from './docs.ts'
 import { type Live, makeLive } from './live/live.ts'
 import { makeMetrics } from './metrics.ts'
@@ -92,6 +93,7 @@ function addRules(app: FastifyInstance, deps: HttpDeps): void {
     checkQuery(request)
     checkSameSite(request, deps.publicOrigin)
   })
+  app.addHook('onSend', sendCookies)
   app.addHook('onResponse', async (request, reply) => {
     const { url: route = 'unknown' } = request.routeOptions
     if (route === '/healthz' || route === '/readyz' || route === '/metrics') return

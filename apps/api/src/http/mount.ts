@@ -8,6 +8,7 @@ import { asMember, type Member, type Role } from '../db/session.ts'
 import { type Authenticate, memberOf, type Principal, principalOf, signInFirst } from './principal.ts'
 import { type Kept, keep, remember, repeatable } from './repeats.ts'
 import { type HttpDeps, isOfOrg, isWrite, type Route } from './route.ts'
+import { checkScope } from './scopes.ts'
 
 const principals = new WeakMap<FastifyRequest, Principal>()
 
@@ -40,6 +41,7 @@ function mount(app: FastifyInstance, route: Route, deps: HttpDeps, authenticate:
       if (route.access === 'public') return
       const principal = await authenticate(request)
       if (!principal) throw signInFirst()
+      checkScope(route, principal)
       principals.set(request, principal)
     },
     handler: (request, reply) => answer(route, deps, authenticate, request, reply),
@@ -106,7 +108,7 @@ const READ = { isolation: 'repeatable read', readOnly: true } as const
 /** Takes on the member's role, and asks the database whether the member may use the route at all. */
 async function begun<V>(
   tx: Tx,
-  { access }: Route,
+  { access, tooLow }: Route,
   member: Member,
   orgId: string | undefined,
   work: (role: Role | undefined) => Promise<V>,
@@ -120,7 +122,7 @@ async function begun<V>(
   })
   // To somebody who does not belong to it, an organisation is none.
   if (!rows[0]?.role) throw unknownOrg()
-  if (!rows[0].may) throw roleTooLow(access as Role)
+  if (!rows[0].may) throw (await tooLow?.(tx, orgId)) ?? roleTooLow(access as Role)
   return work(member.key ? lower(rows[0].role, member.key.maxRole) : rows[0].role)
 }
 

@@ -225,7 +225,8 @@ function frameOf({ frame }: AnswerDef, toSchema: (schema: z.ZodType) => Json): J
 export function problemStatuses(route: Route): number[] {
   const statuses = new Set<number>([400, 429, 500, 503])
   for (const code of route.refuses ?? []) statuses.add(ERRORS[code].status)
-  if (route.access !== 'public') statuses.add(401)
+  // 403: a key that was not made for it.
+  if (route.access !== 'public') for (const status of [401, 403]) statuses.add(status)
   if (isOfOrg(route)) for (const status of [403, 404]) statuses.add(status)
   if (route.params) statuses.add(404)
   if (isWrite(route)) {
@@ -250,6 +251,7 @@ const NAMES: Readonly<Record<number, readonly [name: string, description: string
   404: ['NotFound', 'There is no such thing, or not in this organisation.', 'run.not_found'],
   408: ['TooSlow', 'The request did not arrive in time.', 'request.too_slow'],
   409: ['NotPossibleNow', 'Not possible in this state.', 'run.wrong_state'],
+  410: ['Gone', 'The link was used, was revoked, or is old.', 'auth.link_invalid'],
   412: ['ChangedMeanwhile', 'Somebody else changed it since it was read.', 'request.precondition_failed'],
   413: ['TooLarge', 'The body is larger than the route takes.', 'request.too_large'],
   415: ['OtherKind', 'The body is of a kind the route does not take.', 'request.media_type'],

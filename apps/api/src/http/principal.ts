@@ -14,6 +14,8 @@ export type Principal = Readonly<{
   maxRole?: Role
   orgId?: string
   scopes?: readonly string[]
+  /** Of a person with an account of ours: the session the request came with. */
+  sessionId?: string
 }>
 
 /**

@@ -139,6 +139,8 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   const body = problemOf(told, request.id)
   if (body.status === 401) reply.header('www-authenticate', 'Bearer realm="gleaner"')
   if (body.status === 503) reply.header('retry-after', '2')
+  const wait = told.details['retryAfterSeconds']
+  if (typeof wait === 'number') reply.header('retry-after', String(wait))
   return reply.code(body.status).header('cache-control', 'no-store').type(PROBLEM_TYPE).send(JSON.stringify(body))
 }
 

@@ -6,6 +6,7 @@ import type { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import type { Logger } from 'pino'
 import type { z } from 'zod'
+import type { SignIn } from '../auth/open.ts'
 import type { ErrorCode } from '../base/errors.ts'
 import type { Gate } from '../db/acting.ts'
 import type { Db, Tx } from '../db/client.ts'
@@ -63,6 +64,8 @@ export type HttpDeps = Readonly<{
   live: Live
   /** Where browsers see this installation, e.g. `https://gleaner.example.org`; found from `host` when left out. */
   publicOrigin?: string
+  /** How people sign in; routes that need it say so when it is left out. */
+  signIn?: SignIn
 }>
 
 /** What the least role of a route says when there is no organisation: anybody who is signed in, or anybody at all. */
@@ -127,6 +130,8 @@ export type RouteDef<P, Q, B, A extends Answers, R extends Access, T extends TxM
   /** Refusals of this route beyond those every route of its kind has. */
   refuses?: readonly ErrorCode[]
   transaction: T
+  /** What a member is told whose role is too low; left out: that it takes the role `access`. */
+  tooLow?: (tx: Tx, orgId: string) => Promise<Error>
   /** Of a write: `kept` (the answer is kept for its Idempotency-Key, the default) or `secret` (only that it was done). */
   repeats?: 'kept' | 'secret'
   /** `if-match` has to be sent. */

@@ -4,7 +4,11 @@ import { auditRoutes } from './routes/audit.ts'
 import { categoryRoutes } from './routes/categories.ts'
 import { estimateRoutes } from './routes/estimates.ts'
 import { exportRoutes } from './routes/exports.ts'
+import { invitationRoutes } from './routes/invitations.ts'
+import { keyRoutes } from './routes/keys.ts'
 import { liveRoutes } from './routes/live.ts'
+import { meRoutes } from './routes/me.ts'
+import { memberRoutes } from './routes/members.ts'
 import { operationRoutes } from './routes/operation.ts'
 import { orgRoutes } from './routes/orgs.ts'
 import { providerRoutes } from './routes/providers.ts'
@@ -14,10 +18,16 @@ import { runRoutes } from './routes/runs.ts'
 import { sellerActRoutes } from './routes/seller-acts.ts'
 import { sellerRoutes } from './routes/sellers.ts'
 import { settingsRoutes } from './routes/settings.ts'
+import { signInRoutes } from './routes/sign-in.ts'
 
 export const allRoutes: readonly Route[] = [
   ...operationRoutes,
+  ...signInRoutes,
+  ...meRoutes,
   ...orgRoutes,
+  ...memberRoutes,
+  ...invitationRoutes,
+  ...keyRoutes,
   ...settingsRoutes,
   ...categoryRoutes,
   ...providerRoutes,

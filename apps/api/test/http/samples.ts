@@ -7,7 +7,13 @@ import type { Door } from './support.ts'
 /** A value for each path parameter any route has, of things that are there in the organisation. */
 export async function samplesOf(door: Door, orgId: string): Promise<Record<string, string>> {
   const run = await door.arena.makeRun({ products: 2, categories: ['a'], orgId })
-  return { orgId, runId: run.id, ...(await sellerSamples(door, orgId)) }
+  return {
+    orgId,
+    runId: run.id,
+    sessionId: newId(),
+    ...(await sellerSamples(door, orgId)),
+    ...(await peopleOf(door, orgId)),
+  }
 }
 
 /** A seller on the list, a saved view, an export whose file is ready, a profile. */
@@ -31,6 +37,25 @@ async function sellerSamples({ arena: { fresh } }: Door, orgId: string): Promise
     gzipSync('id\r\n'),
   ])
   return { sellerId, viewId, exportId, profileId }
+}
+
+/** A new member, invitation and key. */
+async function peopleOf(door: Door, orgId: string): Promise<Record<string, string>> {
+  const { db } = door.arena.fresh
+  const [userId, invitationId, keyId] = [newId(), newId(), newId()]
+  await db.query('insert into auth.users (id) values ($1)', [userId])
+  await db.query(`insert into org_members (org_id, user_id, role) values ($1, $2, 'viewer')`, [orgId, userId])
+  await db.query(
+    `insert into org_invitations (id, org_id, email, role, token_hash, invited_by)
+     values ($1::uuid, $2, $1::uuid::text || '@example.org', 'viewer', sha256($1::uuid::text::bytea), $3)`,
+    [invitationId, orgId, userId],
+  )
+  await db.query(
+    `insert into api_keys (id, org_id, name, prefix, last_four, secret_hash, scopes, max_role, created_by)
+     values ($1::uuid, $2, 'A key', 'glk_' || right($1::uuid::text, 10), 'abcd', sha256('x'), '{read}', 'viewer', $3)`,
+    [keyId, orgId, userId],
+  )
+  return { userId, invitationId, keyId }
 }
 
 /** Values of the right form for things there are none of. */

@@ -4,6 +4,8 @@ import type { Readable } from 'node:stream'
 import { text as textOf } from 'node:stream/consumers'
 import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
+import { SCOPES } from '../../src/auth/keys.ts'
+import { openSignIn } from '../../src/auth/open.ts'
 import { newId } from '../../src/base/ids.ts'
 import type { Db } from '../../src/db/client.ts'
 import type { Role } from '../../src/db/session.ts'
@@ -62,6 +64,7 @@ export const keyOf = (userId: string, orgId: string, maxRole: Role): Principal =
   maxRole,
   keyId: newId(),
   name: 'A script',
+  scopes: [...SCOPES],
 })
 
 export type DoorOptions = Readonly<{
@@ -90,9 +93,19 @@ export async function makeDoor(options: DoorOptions = {}): Promise<Door> {
   const log: string[] = []
   const { env = {}, publicOrigin, routes = allRoutes, rewrite } = options
   const own = rewrite ? rewriting(await arena.fresh.connect({ role: 'service_role' }), rewrite) : db
+  const signIn = openSignIn({
+    config: { oidc: null, supabase: null },
+    db,
+    signInDb: await arena.fresh.connect({ role: 'gleaner_auth', max: 2 }),
+    secret: 'a secret of tests, longer than 32 characters: 0f8c1d7e',
+    publicUrl: 'http://localhost',
+    log: () => {},
+    onJoined: async () => {},
+  })
   const app = await makeApp({
     deps: {
       db: own,
+      signIn,
       env,
       version: '0.0.0-test',
       log: pino({ level: 'info' }, { write: (text: string) => void log.push(text) }),

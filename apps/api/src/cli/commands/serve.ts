@@ -7,6 +7,7 @@ import { withSession } from '../context.ts'
 import { readWhole } from '../format.ts'
 import { listenForInterrupt } from '../interrupt.ts'
 import { serve } from '../serve.ts'
+import { firstLink } from '../sign-in.ts'
 
 const MORE = `
 Examples:
@@ -35,8 +36,12 @@ export function addServe(program: Command): void {
         const interrupt = listenForInterrupt(() => context.note('Stopping. Requests under way are being finished.'))
         const listening = await serve(context, session, { host: options.host, port })
         try {
-          if (context.json) process.stdout.write(`${JSON.stringify({ api: listening.origin })}\n`)
-          else context.say(`API at ${listening.origin}, reference at ${listening.origin}/docs. Ctrl-C stops it.`)
+          const link = await firstLink(context, session, listening.origin)
+          if (context.json) process.stdout.write(`${JSON.stringify({ api: listening.origin, ...link.json })}\n`)
+          else
+            context.say(
+              `API at ${listening.origin}, reference at ${listening.origin}/docs. Ctrl-C stops it.${link.words}`,
+            )
           if (!interrupt.signal.aborted) await once(interrupt.signal, 'abort')
           return 0
         } finally {

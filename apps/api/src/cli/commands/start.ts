@@ -24,6 +24,7 @@ import { runTable } from '../run-table.ts'
 import { openSandbox } from '../sandbox-for-run.ts'
 import { paceSandbox, type Sandbox } from '../sandbox-process.ts'
 import { serve } from '../serve.ts'
+import { firstLink } from '../sign-in.ts'
 import { addStopTimeout, type StopOptions, stopSaying, stopTimeoutMs, throwIfAsked } from '../stop.ts'
 import { isGoingOn, lookThrough, makeWatcher } from '../watch.ts'
 
@@ -82,6 +83,8 @@ async function start(context: Context, session: Session, options: StartOptions, 
   const api = await serveBeside(context, session, Number(options.port))
   steps.say(`API ${api.origin}, reference at /docs`, performance.now() - apiFrom)
   steps.ready(sandbox.origin, worker, api)
+  const link = await firstLink(context, session, api.origin)
+  if (!context.json) context.say(link.words.trimStart())
   try {
     const first = await firstRun(context, session, options, sandbox)
     const firstEnds = (): Promise<void> => paceSandbox(sandbox.origin, { ms: 0, jitterMs: 0 })
