@@ -53,21 +53,6 @@ export async function addProfile(
   return rows[0] ?? null
 }
 
-/** Writes its fields; null when there is none. */
-export async function changeProfile(
-  tx: Tx,
-  orgId: string,
-  id: string,
-  fields: ProfileFields,
-): Promise<ExportProfile | null> {
-  const { rows } = await tx.query<ExportProfile>(
-    `update seller_export_profiles set name = $3, format = $4, columns = $5, safe = $6 where org_id = $1 and id = $2
-     returning ${COLUMNS}`,
-    [orgId, id, fields.name, fields.format, fields.columns, fields.safe],
-  )
-  return rows[0] ?? null
-}
-
 /** Takes it away; false when there is none. */
 export async function deleteProfile(tx: Tx, orgId: string, id: string): Promise<boolean> {
   const { rowCount } = await tx.query('delete from seller_export_profiles where org_id = $1 and id = $2', [orgId, id])
