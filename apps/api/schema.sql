@@ -1155,6 +1155,19 @@ AS $function$
   SELECT run, owner, count(*)::integer FROM erased GROUP BY run, owner
 $function$;
 
+CREATE OR REPLACE FUNCTION public.gleaner_erasures()
+ RETURNS TABLE(id uuid, source text, state text, received_at timestamp with time zone, due_at timestamp with time zone, done_at timestamp with time zone, attempts integer, trouble text, requested_by uuid, counts jsonb)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER ROWS 100
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+  SELECT e.id, e.source, e.state, e.received_at, e.due_at, e.done_at, e.attempts, e.trouble, e.requested_by,
+    coalesce(e.counts -> claim.org::text, '{}')
+  FROM compliance_erasures e CROSS JOIN (SELECT gleaner_claim_org() AS org) claim
+  WHERE gleaner_has_role(claim.org, 'admin')
+    AND (e.org_id = claim.org OR (e.org_id IS NULL AND (e.counts ? claim.org::text OR e.state = 'pending')))
+$function$;
+
 CREATE OR REPLACE FUNCTION public.gleaner_event_notifies()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -3076,6 +3089,7 @@ REVOKE ALL ON FUNCTION public.gleaner_claim_org() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_compliance_raise() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_compliance_version() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_erase_items(names text[], org uuid, most integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.gleaner_erasures() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_event_notifies() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_event_positioned() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.gleaner_events_inserted() FROM PUBLIC;
@@ -3291,6 +3305,7 @@ GRANT EXECUTE ON FUNCTION public.gleaner_claim_org() TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_compliance_raise() TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_compliance_version() TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_erase_items(names text[], org uuid, most integer) TO service_role;
+GRANT EXECUTE ON FUNCTION public.gleaner_erasures() TO authenticated;
 GRANT EXECUTE ON FUNCTION public.gleaner_has_role(org uuid, at_least text) TO authenticated;
 GRANT EXECUTE ON FUNCTION public.gleaner_has_role(org uuid, at_least text) TO service_role;
 GRANT EXECUTE ON FUNCTION public.gleaner_me() TO authenticated;

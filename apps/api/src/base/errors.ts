@@ -39,6 +39,7 @@ export const ERRORS = {
   'provider.no_price': { exit: 4, status: 409 },
   'provider.no_credentials': { exit: 5, status: 409 },
   'provider.unreachable': { exit: 5, status: 503 },
+  'provider.not_found': { exit: 3, status: 404 },
   'provider.not_yours': { exit: 4, status: 403 },
   'key.invalid': { exit: 5, status: 503 },
   'key.missing': { exit: 5, status: 503 },

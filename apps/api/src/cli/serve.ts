@@ -1,8 +1,9 @@
 /** The API of this process, for the commands that serve it. */
 import { createWriteStream, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { logFile } from '../deps.ts'
+import { keySource, logFile } from '../deps.ts'
 import type { Listening } from '../http/server.ts'
+import { loadSecrets } from '../secrets/installation.ts'
 import type { Context, Session } from './context.ts'
 import { VERSION } from './join-run.ts'
 import { openDoorSignIn, publicUrlOf } from './sign-in.ts'
@@ -17,8 +18,9 @@ export type ServeOptions = Readonly<{
 /** Serves the API over the session's database until it is stopped. */
 export async function serve(context: Context, session: Session, options: ServeOptions): Promise<Listening> {
   // Only now: every other command would wait for what it does not need.
-  const [{ makeApp }, { makeLog }, { listen }] = await Promise.all([
+  const [{ makeApp }, { ebayDeletion }, { makeLog }, { listen }] = await Promise.all([
     import('../http/app.ts'),
+    import('../http/ebay-deletion.ts'),
     import('../http/log.ts'),
     import('../http/server.ts'),
   ])
@@ -30,11 +32,14 @@ export async function serve(context: Context, session: Session, options: ServeOp
   to?.on('error', () => {})
   const log = makeLog(config.logLevel, to)
   const publicOrigin = env['GLEANER_PUBLIC_URL'] ? new URL(env['GLEANER_PUBLIC_URL']).origin : undefined
+  const { db: plain } = session
+  const db = { ...plain, secrets: plain.secrets ?? (await loadSecrets(plain, keySource(config), true)) }
   const door = await openDoorSignIn(context, session, { log, publicUrl: publicUrlOf(env, options.port) })
   try {
     const app = await makeApp({
+      plugins: [ebayDeletion({ db, env, config: config.ebayDeletion })],
       deps: {
-        db: session.db,
+        db,
         env,
         log,
         version: VERSION,

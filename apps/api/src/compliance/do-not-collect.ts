@@ -1,5 +1,6 @@
 /** The do-not-collect list of an organisation. */
 import type { Queryable, Tx } from '../db/client.ts'
+import { type Beside, keyset } from '../db/keyset.ts'
 
 export type Excluded = Readonly<{
   id: string
@@ -44,18 +45,21 @@ export async function deleteExcluded(tx: Tx, orgId: string, id: string): Promise
   return rows[0] ?? null
 }
 
-/** The list by name, from after `after` on. */
+/** The list by name, beside a row, and the first of the next page when there is one. */
 export async function listExcluded(
   db: Queryable,
   orgId: string,
-  page: Readonly<{ limit: number; after?: string; search?: string }>,
+  query: Readonly<{ limit: number; beside: Beside | null; search?: string }>,
 ): Promise<(Excluded & { key: string })[]> {
-  const pattern = page.search ? `%${page.search.toLowerCase().replace(/[\\%_]/g, '\\$&')}%` : null
+  const pattern = query.search ? `%${query.search.toLowerCase().replace(/[\\%_]/g, '\\$&')}%` : null
+  const values: unknown[] = [orgId, query.limit, pattern]
+  const sort = { expression: 'normalized_name', type: 'text', descending: false } as const
+  const page = keyset(sort, { expression: 'id', type: 'uuid' }, query.beside, values)
   const { rows } = await db.query<Excluded & { key: string }>(
-    `select ${COLUMNS}, normalized_name as key from compliance_do_not_collect
-     where org_id = $1 and ($3::text is null or normalized_name > $3) and ($4::text is null or normalized_name like $4)
-     order by normalized_name limit $2`,
-    [orgId, page.limit, page.after ?? null, pattern],
+    `select ${COLUMNS}, ${page.keyText} as key from compliance_do_not_collect
+     where org_id = $1 and ($3::text is null or normalized_name like $3) and ${page.where}
+     order by ${page.orderBy} limit $2`,
+    values,
   )
   return rows
 }

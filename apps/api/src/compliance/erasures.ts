@@ -2,6 +2,7 @@
 import type { InstallationKey, Sealed, Secrets } from '../base/seal.ts'
 import { cutText } from '../base/text.ts'
 import type { Queryable, Tx } from '../db/client.ts'
+import { type Beside, keyset } from '../db/keyset.ts'
 import { aboutErasure, readSubject, type Subject } from './subject.ts'
 
 /** What was erased in an organisation, rows of each kind. */
@@ -125,23 +126,22 @@ export type ErasureRow = Readonly<{
 }>
 
 /**
- * The erasures that concern an organisation, newest first: those its owners asked for, those of eBay that found something
- * in it, and those of eBay that are still to be carried out, because they may. `before` = the id the page begins after.
+ * The erasures that concern the organisation of the claims, newest first: those its owners asked for, those of eBay that found
+ * something in it, and those of eBay that are still to be carried out, because they may. To its admins; nothing to others.
  */
 export async function listErasures(
-  db: Queryable,
-  orgId: string,
-  page: Readonly<{ limit: number; before?: Readonly<{ receivedAt: Date; id: string }> }>,
-): Promise<ErasureRow[]> {
-  const { rows } = await db.query<ErasureRow>(
+  tx: Queryable,
+  query: Readonly<{ limit: number; beside: Beside | null }>,
+): Promise<(ErasureRow & { key: string })[]> {
+  const values: unknown[] = [query.limit]
+  const sort = { expression: 'received_at', type: 'timestamptz', descending: true } as const
+  const page = keyset(sort, { expression: 'id', type: 'uuid' }, query.beside, values)
+  const { rows } = await tx.query<ErasureRow & { key: string }>(
     `select id, source, state, received_at as "receivedAt", due_at as "dueAt", done_at as "doneAt",
-       state = 'pending' and due_at < now() as overdue, attempts, trouble, requested_by as "requestedBy",
-       coalesce(counts -> $1::text, '{}') as counts
-     from compliance_erasures
-     where (org_id = $1::uuid or (org_id is null and (counts ? $1::text or state = 'pending')))
-       and ($3::timestamptz is null or (received_at, id) < ($3, $4::uuid))
-     order by received_at desc, id desc limit $2`,
-    [orgId, page.limit, page.before?.receivedAt ?? null, page.before?.id ?? null],
+       state = 'pending' and due_at < now() as overdue, attempts, trouble, requested_by as "requestedBy", counts,
+       ${page.keyText} as key
+     from gleaner_erasures() where ${page.where} order by ${page.orderBy} limit $1`,
+    values,
   )
   return rows
 }

@@ -203,6 +203,20 @@ export async function testAccount(db: Db, account: Account, env: NodeJS.ProcessE
     : { ok: false, message: answer.message, code: answer.code, tookMs }
 }
 
+/** Who confirmed the provider's terms for the organisation, or null when nobody did. */
+export async function termsOf(
+  db: Queryable,
+  orgId: string,
+  accountId: string,
+): Promise<Readonly<{ confirmedBy: string; confirmedAt: Date }> | null> {
+  const { rows } = await db.query<{ confirmedBy: string; confirmedAt: Date }>(
+    `select confirmed_by as "confirmedBy", confirmed_at as "confirmedAt" from provider_terms
+     where org_id = $1 and account_id = $2`,
+    [orgId, accountId],
+  )
+  return rows[0] ?? null
+}
+
 /** That a person read and accepted the provider's terms for the organisation. Audited; a second time renews it. */
 export async function confirmTerms(
   db: Db,

@@ -2,6 +2,8 @@
 import type { Route } from './route.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { categoryRoutes } from './routes/categories.ts'
+import { complianceRoutes } from './routes/compliance.ts'
+import { credentialRoutes } from './routes/credentials.ts'
 import { estimateRoutes } from './routes/estimates.ts'
 import { exportRoutes } from './routes/exports.ts'
 import { invitationRoutes } from './routes/invitations.ts'
@@ -31,6 +33,7 @@ export const allRoutes: readonly Route[] = [
   ...settingsRoutes,
   ...categoryRoutes,
   ...providerRoutes,
+  ...credentialRoutes,
   ...estimateRoutes,
   ...runRoutes,
   ...runActRoutes,
@@ -39,5 +42,6 @@ export const allRoutes: readonly Route[] = [
   ...sellerRoutes,
   ...sellerActRoutes,
   ...exportRoutes,
+  ...complianceRoutes,
   ...auditRoutes,
 ]

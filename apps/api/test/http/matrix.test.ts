@@ -20,6 +20,10 @@ const ofRun = ofOrg.filter((route) => /\{(?!orgId)/.test(route.path))
 /** Keys are sent away from what is for people only before anything is looked at. */
 const mayAsk = (route: Route) => (who: string | Principal) => typeof who === 'string' || scopeOf(route) !== null
 
+/** Provider accounts are the installation's: their ids are everybody's, and so are no proof of a leak. */
+const ofOurs = ofRun.filter((route) => !route.path.includes('{accountId}'))
+const ownIds = ({ accountId: _shared, ...own }: Record<string, string>): string[] => Object.values(own)
+
 /** Statuses a route may answer with. */
 const declared = (route: Route): number[] => [...Object.keys(route.answers).map(Number), ...problemStatuses(route)]
 
@@ -107,14 +111,14 @@ describe('with every condition on the organisation taken out', () => {
       [door.org],
     )
 
-  it.each(named(ofRun))('%s: our ids are nothing in another organisation', async (_, route) => {
+  it.each(named(ofOurs))('%s: our ids are nothing in another organisation', async (_, route) => {
     const ours = await samplesOf(door, door.org)
     before = await everything()
     const address = addressOf(route, { ...ours, orgId: door.theirs })
     for (const who of [door.stranger, door.both, keyOf(door.both, door.theirs, 'owner')].filter(mayAsk(route))) {
       const { status, text } = await door.ask(who, `${route.method} ${address}`, requestOf(route))
       expect([status, text]).toEqual([404, text])
-      for (const id of Object.values(ours).filter((one) => one !== door.theirs)) expect(text).not.toContain(id)
+      for (const id of ownIds(ours).filter((one) => one !== door.theirs)) expect(text).not.toContain(id)
     }
     expect(await everything()).toEqual(before)
   })
@@ -125,7 +129,7 @@ describe('with every condition on the organisation taken out', () => {
     for (const who of [door.stranger, door.both, keyOf(door.both, door.theirs, 'owner')]) {
       const { status, text } = await door.ask(who, `GET ${addressOf(route, theirs)}`, requestOf(route))
       expect([status, text]).toEqual([200, text])
-      for (const id of [...Object.values(ours), door.people.viewer]) expect(text).not.toContain(id)
+      for (const id of [...ownIds(ours), door.people.viewer]) expect(text).not.toContain(id)
     }
   })
 

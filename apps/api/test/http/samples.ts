@@ -7,9 +7,16 @@ import type { Door } from './support.ts'
 /** A value for each path parameter any route has, of things that are there in the organisation. */
 export async function samplesOf(door: Door, orgId: string): Promise<Record<string, string>> {
   const run = await door.arena.makeRun({ products: 2, categories: ['a'], orgId })
+  const entryId = newId()
+  await door.arena.fresh.db.query(
+    `insert into compliance_do_not_collect (id, org_id, display_name, normalized_name, added_by) values ($1, $2, $3, $3, $4)`,
+    [entryId, orgId, `sample-${entryId}`, door.people.owner],
+  )
   return {
     orgId,
     runId: run.id,
+    entryId,
+    accountId: door.arena.search.id,
     sessionId: newId(),
     ...(await sellerSamples(door, orgId)),
     ...(await peopleOf(door, orgId)),

@@ -13,6 +13,8 @@ import { makeApp } from '../../src/http/app.ts'
 import type { Authenticate, Principal } from '../../src/http/principal.ts'
 import type { Route } from '../../src/http/route.ts'
 import { allRoutes } from '../../src/http/routes.ts'
+import { loadSecrets } from '../../src/secrets/installation.ts'
+import { newKeyText } from '../../src/secrets/key-source.ts'
 import { type Arena, makeArena } from '../engine/arena.ts'
 
 export const ROLES = ['viewer', 'analyst', 'admin', 'owner'] as const
@@ -30,6 +32,8 @@ export type Answer = Readonly<{
 export type Door = Readonly<{
   app: FastifyInstance
   arena: Arena
+  /** The database as the door has it: with the installation's key. */
+  db: Db
   routes: readonly Route[]
   org: string
   /** Another organisation, with its owner. */
@@ -102,9 +106,10 @@ export async function makeDoor(options: DoorOptions = {}): Promise<Door> {
     log: () => {},
     onJoined: async () => {},
   })
+  const secrets = await loadSecrets(db, { variable: newKeyText(), file: '/nowhere' }, true)
   const app = await makeApp({
     deps: {
-      db: own,
+      db: { ...own, secrets },
       signIn,
       env,
       version: '0.0.0-test',
@@ -119,7 +124,20 @@ export async function makeDoor(options: DoorOptions = {}): Promise<Door> {
     await arena.close()
   }
   const { orgId: org } = actor
-  return { app, arena, routes, org, theirs, stranger, both, people, log, ask: asker(app), close }
+  return {
+    app,
+    arena,
+    db: { ...db, secrets },
+    routes,
+    org,
+    theirs,
+    stranger,
+    both,
+    people,
+    log,
+    ask: asker(app),
+    close,
+  }
 }
 
 /** `db` whose statements go through `rewrite`. */
