@@ -4,7 +4,13 @@ import { AppError } from '../../src/base/errors.ts'
 
 describe('readConfig', () => {
   it('uses the embedded database in the checkout when nothing is set', () => {
-    expect(readConfig({})).toEqual({ databaseUrl: null, dataDir: `${ROOT_DIR}/.gleaner/pg18`, logLevel: 'info' })
+    expect(readConfig({})).toEqual({
+      databaseUrl: null,
+      dataDir: `${ROOT_DIR}/.gleaner/pg18`,
+      logLevel: 'info',
+      key: null,
+      ebayDeletion: null,
+    })
   })
 
   it('takes an empty variable for one that is not set', () => {
@@ -13,10 +19,12 @@ describe('readConfig', () => {
 
   it('reads what is set, paths relative to the working directory', () => {
     const env = { DATABASE_URL: 'postgres://u:p@h/d', GLEANER_DATA_DIR: 'data', GLEANER_LOG_LEVEL: 'debug' }
-    expect(readConfig(env, '/srv')).toEqual({
+    expect(readConfig({ ...env, GLEANER_KEY: 'a key' }, '/srv')).toEqual({
       databaseUrl: 'postgres://u:p@h/d',
       dataDir: '/srv/data',
       logLevel: 'debug',
+      key: 'a key',
+      ebayDeletion: null,
     })
   })
 
