@@ -1,7 +1,7 @@
 /**
  * Accounts of ours, kept by better-auth: it makes and checks sessions, passwords, second factors and the exchange with an
  * identity provider. Its own HTTP routes are not mounted; ours call its functions, so every route there is stands in the
- * OpenAPI document (docs/adr/0016-sign-in.md).
+ * OpenAPI document (docs/adr/0019-sign-in.md).
  */
 import { type BetterAuthOptions, type BetterAuthPlugin, betterAuth } from 'better-auth'
 import { createAuthEndpoint } from 'better-auth/api'
