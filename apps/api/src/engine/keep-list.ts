@@ -9,6 +9,7 @@ import { keepsPriceRule, likenessPercent, ratioPermille, wordSet } from '../matc
 import {
   addMatches,
   becomeKeeper,
+  isListDue,
   readSearches,
   refreshList,
   type SeenMatch,
@@ -57,11 +58,16 @@ export type KeepListOptions = Readonly<{
   lookMs?: number
 }>
 
+/** `keepList`, begun only when something is due: a look costs an idle worker one statement instead of a transaction. */
+async function keepDue(db: Db): Promise<number | null> {
+  return (await isListDue(db)) ? keepList(db) : 0
+}
+
 /** Counts whatever becomes due until `signal` is aborted. */
 export async function keepListLoop({ db, log, lookMs = LOOK_MS }: KeepListOptions, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     const startedAt = performance.now()
-    const counted = await keepList(db).catch((error: unknown) => {
+    const counted = await keepDue(db).catch((error: unknown) => {
       log('the seller list could not be kept up', { error: String(error) })
       return null
     })

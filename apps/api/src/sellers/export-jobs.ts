@@ -40,19 +40,20 @@ const COLUMNS = `id, org_id as "orgId", created_by as "createdBy", created_at as
   byte_count as bytes, part_count as parts, attempt, started_at as "startedAt", ended_at as "endedAt",
   stop_requested_at as "stopRequestedAt", expires_at as "expiresAt", error_message as error`
 
-export type ExportOrder = Readonly<{
-  id: string
-  orgId: string
-  createdBy: string
-  format: ExportFormat
-  columns: readonly ExportColumnName[]
-  filter: Readonly<Record<string, unknown>>
-  sort: SellerSortKey
-  descending: boolean
-  safe: boolean
-  onlyNew: boolean
-  profileId: string | null
-}>
+export type ExportOrder = Pick<
+  ExportRow,
+  | 'id'
+  | 'orgId'
+  | 'createdBy'
+  | 'format'
+  | 'columns'
+  | 'filter'
+  | 'sort'
+  | 'descending'
+  | 'safe'
+  | 'onlyNew'
+  | 'profileId'
+>
 
 /** Asks for an export: a worker makes it from the commit on. */
 export async function orderExport(tx: Tx, order: ExportOrder): Promise<ExportRow> {

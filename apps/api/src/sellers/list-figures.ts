@@ -14,6 +14,12 @@ export async function becomeKeeper(tx: Tx): Promise<boolean> {
 
 export type Due = Readonly<{ itemIds: readonly string[]; runIds: readonly string[] }>
 
+/** True when there is something to count. */
+export async function isListDue(db: Queryable): Promise<boolean> {
+  const { rows } = await db.query<{ due: boolean }>('select exists (select from seller_list_due) as due')
+  return rows[0]?.due ?? false
+}
+
 /** Takes what is due, the oldest first, up to about `most` searches. It is due again when `tx` is rolled back. */
 export async function takeDue(tx: Tx, most: number): Promise<Due> {
   const { rows } = await tx.query<{ itemIds: string[] | null; runId: string | null }>({

@@ -1,34 +1,19 @@
 /** One seller: what the list knows of it, what people set, and the evidence, newest first. */
 import type { Queryable } from '../db/client.ts'
-import { type ScoreParts, scoreParts } from './score.ts'
+import type { ListedSeller } from './list-page.ts'
+import { scoreParts } from './score.ts'
 
-export type SellerDetail = Readonly<{
-  id: string
-  name: string
-  normalizedName: string
-  platform: string
-  platformId: string | null
-  score: ScoreParts
-  matched: number
-  runs: number
-  ratioLowPermille: number | null
-  ratioHighPermille: number | null
-  feedbackScore: number | null
-  feedbackPermille: number | null
-  items: number | null
-  firstSeenAt: Date
-  lastSeenAt: Date
-  flag: string | null
-  flaggedAt: Date | null
-  flaggedBy: string | null
-  note: string | null
-  notedAt: Date | null
-  notedBy: string | null
-  removedAt: Date | null
-  removedBy: string | null
-  /** Raised by every change a person makes; its ETag. 0 before the first. */
-  revision: number
-}>
+/** `revision` is raised by every change a person makes; its ETag. 0 before the first. */
+export type SellerDetail = Omit<ListedSeller, 'hasNote' | 'listedSeq'> &
+  Readonly<{
+    normalizedName: string
+    platform: string
+    platformId: string | null
+    note: string | null
+    notedAt: Date | null
+    notedBy: string | null
+    removedBy: string | null
+  }>
 
 type Row = Omit<SellerDetail, 'score'> & Readonly<{ likenessPercentSum: number; priceRuleCount: number }>
 
